@@ -12,8 +12,13 @@ import type { ObservedServerConnection } from "../observe/events.ts";
 import { log } from "../observe/logger.ts";
 import { Notifier } from "../observe/notifier.ts";
 import type { Callers } from "../server/callers.ts";
-import { type ConnectHandlers, createConnectHandlers } from "../server/connect-handlers.ts";
+import {
+  type ConnectHandlers,
+  connectRoutes,
+  createConnectHandlers,
+} from "../server/connect-handlers.ts";
 import { connectOptions } from "../server/connect-options.ts";
+import { Cors } from "../server/cors.ts";
 import { createGrpcHandler, type GrpcHandler } from "../server/handler.ts";
 import { serverClosing } from "../server/move-elsewhere.ts";
 import { ServerReporter } from "../server/reporter.ts";
@@ -62,7 +67,7 @@ const STATUS_READ_MS = 1000;
  *     createListener        bytes: TLS, HTTP/2 or HTTP/1.1
  *       ServerConnections   requests ── gRPC ──> createGrpcHandler ──> ServerCall ──> handler
  *                                    └─ else ──> createConnectHandlers ─────────────> handler
- *       createHttp1Server   requests ──────────> connectNodeAdapter ────────────────> handler
+ *       createHttp1Server   requests ──────────> Connect's handlers ───────────────> handler
  *                           WebSockets ────────> ServerConnections
  */
 export interface Server extends AsyncDisposable {
@@ -172,11 +177,12 @@ export class HawserServer implements Server {
       compression: connectGzip,
       ...{ callers, counter, notifier },
     });
-    this.#connect = createConnectHandlers(connect, { callers, parties, onError, onClosed });
+    const routes = connectRoutes(connect, options.cors && new Cors(options.cors));
+    this.#connect = createConnectHandlers(routes, { callers, parties, onError, onClosed });
     const { connectionBudgetBytes } = budgets;
     const { webSocket } = settings;
-    this.#http1 = createHttp1Server({
-      ...{ connect, times: settings.http1, notifier, onClosed },
+    this.#http1 = createHttp1Server(routes, {
+      ...{ times: settings.http1, notifier, onClosed, onError },
       memory: new Http1Memory({
         ...{ callers, parties, memory, budgetBytes: connectionBudgetBytes, onRefused },
       }),

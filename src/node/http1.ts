@@ -1,13 +1,18 @@
 /** HTTP/1.1, by node:http and Connect's adapter. */
 import * as http from "node:http";
 import type { Socket } from "node:net";
-import { connectNodeAdapter } from "@connectrpc/connect-node";
+import type { DescMethod } from "@bufbuild/protobuf";
+import { Code, ConnectError } from "@connectrpc/connect";
+import {
+  universalRequestFromNodeRequest,
+  universalResponseToNodeResponse,
+} from "@connectrpc/connect-node";
 import type { Peer } from "../caller.ts";
 import { CallValues } from "../grpc/caller.ts";
 import { ServerConnectionObservation } from "../observe/connections.ts";
 import type { ServerObserver } from "../observe/events.ts";
 import type { Notifier } from "../observe/notifier.ts";
-import type { ConnectOptions } from "../server/connect-options.ts";
+import type { ConnectRoutes } from "../server/connect-handlers.ts";
 import { HeadersWatch, type Http1Options, KEEP_ALIVE_MS, watchBody } from "./http1-deadlines.ts";
 import { Http1Exchange } from "./http1-exchange.ts";
 import type { Http1Memory } from "./http1-memory.ts";
@@ -28,33 +33,24 @@ export interface Http1Server {
 
 /** The parts of its server that the HTTP/1.1 side uses. */
 export interface Http1Init {
-  readonly connect: ConnectOptions;
   readonly times: Required<Http1Options>;
   readonly memory: Http1Memory;
   /** Undefined if the server has no observer. */
   readonly notifier: Notifier<ServerObserver> | undefined;
   /** Called when a request is no longer open. */
   onClosed(): void;
+  /** Called with an error that is neither the client's nor reported by connectOptions(): HTTP does not allow a header. */
+  onError(error: unknown, method: DescMethod): void;
   /** Called with a request to open a WebSocket. `undefined`: requests to upgrade are served as if they did not ask for it. */
   readonly onUpgrade: ((upgrade: UpgradeRequest) => void) | undefined;
 }
 
-export function createHttp1Server({
-  connect,
-  times,
-  memory,
-  notifier,
-  onClosed,
-  onUpgrade,
-}: Http1Init): Http1Server {
+export function createHttp1Server(
+  routes: ConnectRoutes,
+  { times, memory, notifier, onClosed, onError, onUpgrade }: Http1Init,
+): Http1Server {
   const peers = new WeakMap<Socket, Peer>();
-  const handle = connectNodeAdapter({
-    ...connect,
-    contextValues: ({ socket }) => {
-      const peer = peers.get(socket) ?? peerOf(socket);
-      return new CallValues({ identity: undefined, peer });
-    },
-  });
+  const peerAt = (socket: Socket) => peers.get(socket) ?? peerOf(socket);
   let open = 0;
   let isRefusing = false;
   const headers = new HeadersWatch(times.headersTimeoutMs);
@@ -82,7 +78,7 @@ export function createHttp1Server({
         idleMs: times.bodyIdleMs,
         isNext: () => headers.isNext(socket, response),
       });
-      const serve = () => {
+      const begin = () => {
         const held = memory.of(request);
         if (held?.admits === false) held.onRefused();
         if (isRefusing || held?.admits !== true) {
@@ -97,9 +93,9 @@ export function createHttp1Server({
         // node:http checks it. Connect's handlers would take memory for as many bytes as are only announced.
         delete request.headers["content-length"];
         new Http1Exchange({ request, response }, held);
-        handle(request, response);
+        serve(routes, { request, response, peer: peerAt(socket) }, onError);
       };
-      turns.add({ socket, response, serve });
+      turns.add({ socket, response, serve: begin });
     },
   );
   if (onUpgrade !== undefined) {
@@ -112,7 +108,7 @@ export function createHttp1Server({
         takeOriginForm(request);
         observations.get(socket)?.onClosed("closed", "it became a WebSocket");
         observations.delete(socket);
-        onUpgrade({ request, socket, head, peer: peers.get(socket) ?? peerOf(socket) });
+        onUpgrade({ request, socket, head, peer: peerAt(socket) });
       }
     });
   }
@@ -148,13 +144,59 @@ export function createHttp1Server({
   };
 }
 
+/** A request, and the client of its connection. */
+interface Exchange {
+  readonly request: http.IncomingMessage;
+  readonly response: http.ServerResponse;
+  readonly peer: Peer;
+}
+
+function serve(
+  { handlers, cors }: ConnectRoutes,
+  { request, response, peer }: Exchange,
+  onError: Http1Init["onError"],
+): void {
+  const [path = ""] = (request.url ?? "").split("?", 1);
+  const handler = handlers.get(path);
+  if (handler === undefined) {
+    response.writeHead(404).end();
+    return;
+  }
+  const values = new CallValues({ identity: undefined, peer });
+  const universal = universalRequestFromNodeRequest(request, response, undefined, values);
+  const preflight = cors?.preflight(universal.method, universal.header);
+  if (preflight !== undefined) {
+    response.writeHead(preflight.status, Object.fromEntries(preflight.header)).end(preflight.text);
+    return;
+  }
+  const answer = async () => {
+    const answer = await handler(universal);
+    if (cors === undefined) return answer;
+    // When it is read: a handler may set headers until its first response.
+    return {
+      ...answer,
+      get header() {
+        return cors.withHeaders(universal.header, new Headers(answer.header));
+      },
+    };
+  };
+  answer()
+    .then((answer) => universalResponseToNodeResponse(answer, response))
+    .catch((error) => {
+      // The client has left, or its connection was closed.
+      if (universal.signal.aborted || ConnectError.from(error).code === Code.Aborted) return;
+      onError(error, handler.method);
+      response.destroy();
+    });
+}
+
 /** Leaves only path and query of a URL. A server must accept URLs, although clients send them to proxies (RFC 9112, 3.2.2). */
 function takeOriginForm(request: http.IncomingMessage): void {
   const [, path] = /^https?:\/\/[^/?#]*(.*)$/i.exec(request.url ?? "") ?? [];
   if (path !== undefined) request.url = path;
 }
 
-/** Whether a request names its host, as HTTP/1.0 need not, and its URL is valid. Connect's adapter would throw otherwise. */
+/** Whether a request names its host, as HTTP/1.0 need not, and its URL is valid. Connect would throw otherwise. */
 function hasHost({ headers, url }: http.IncomingMessage): boolean {
   return headers.host !== undefined && URL.canParse(url ?? "", `http://${headers.host}`);
 }

@@ -26,6 +26,7 @@ import {
 } from "../options.ts";
 import type { Admit } from "../server/admission.ts";
 import type { Authenticate } from "../server/authenticate.ts";
+import { type CorsOptions, corsCheck } from "../server/cors.ts";
 import type { ServerLogger } from "../server/reporter.ts";
 import type { SessionOptions } from "../server/server-sessions.ts";
 import { DEFAULT_WINDOW } from "../session/session-window.ts";
@@ -140,6 +141,11 @@ export interface ServerOptions {
    * the package `ws`, version 8.21 or newer: without it listen() rejects with FAILED_PRECONDITION. Default: none is taken.
    */
   webSocket?: WebSocketOptions;
+  /**
+   * Lets pages of other hosts make calls over Connect and gRPC-Web (docs/browsers.md). What they may send and read is the same as
+   * for pages of the server's own host. Default: they may not.
+   */
+  cors?: CorsOptions;
   /** The deadlines of requests over HTTP/1.1. */
   http1?: Http1Options;
   /**
@@ -237,6 +243,7 @@ const checks = {
   keepalive: optionsOf(keepaliveChecks),
   prefaceTimeoutMs: positive,
   webSocket: optionsOf(webSocketChecks),
+  cors: corsCheck,
   http1: optionsOf(http1Checks),
   maxConnections: count,
   connectionIdleMs: positiveOrInfinite,

@@ -20,6 +20,21 @@ import type { Parties, Party } from "../sharing/parties.ts";
 import { overLimit } from "../sharing/refusal.ts";
 import type { Callers } from "./callers.ts";
 import type { ConnectOptions } from "./connect-options.ts";
+import type { Cors, PreflightAnswer } from "./cors.ts";
+
+/** Connect's handlers, by path, with what pages of other hosts may do. They serve requests of any version of HTTP. */
+export interface ConnectRoutes {
+  readonly handlers: ReadonlyMap<string, UniversalHandler>;
+  /** Undefined: pages of other hosts may make no calls. */
+  readonly cors: Cors | undefined;
+}
+
+export function connectRoutes(options: ConnectOptions, cors: Cors | undefined): ConnectRoutes {
+  const router = createConnectRouter(options);
+  options.routes(router);
+  const handlers = router.handlers.map((handler) => [handler.requestPath, handler] as const);
+  return { handlers: new Map(handlers), cors };
+}
 
 /** Serves the requests of HTTP/2 that are not gRPC with protobuf. */
 export interface ConnectHandlers {
@@ -42,12 +57,9 @@ export interface ConnectListener {
 }
 
 export function createConnectHandlers(
-  options: ConnectOptions,
+  { handlers, cors }: ConnectRoutes,
   { callers, parties, onClosed, onError }: ConnectListener,
 ): ConnectHandlers {
-  const router = createConnectRouter(options);
-  options.routes(router);
-  const handlers = new Map(router.handlers.map((handler) => [handler.requestPath, handler]));
   let open = 0;
   return {
     serve(request) {
@@ -66,6 +78,11 @@ export function createConnectHandlers(
       const header = toHeaders(request.headers);
       // The engine checks it. Connect's handlers would take memory for as many bytes as are only announced.
       header.delete("content-length");
+      const preflight = cors?.preflight(String(request.headers[":method"]), header);
+      if (preflight !== undefined) {
+        answerPreflight(request, preflight);
+        return;
+      }
       let party: Party | undefined = parties.of(
         connection,
         callers.clientOf(connection.caller, header),
@@ -101,7 +118,8 @@ export function createConnectHandlers(
       if (/^100-continue$/i.test(String(request.headers.expect))) exchange.sendContinue();
       const contextValues = new CallValues(connection.caller, { refusal, onIdentified });
       const universal = universalRequest(request, exchange, { url, header, contextValues });
-      call(handler, universal, exchange).catch((error) => {
+      const withCors = (response: Headers) => cors?.withHeaders(header, response) ?? response;
+      call(handler, universal, { exchange, withCors }).catch((error) => {
         if (exchange.signal.aborted) return;
         onError(error, handler.method);
         exchange.fail(toWire(error));
@@ -121,6 +139,17 @@ function answer(request: ServerRequest, status: number): void {
   request.answer({ ":status": status, date: new Date().toUTCString() });
 }
 
+async function answerPreflight(
+  request: ServerRequest,
+  { status, header, text }: PreflightAnswer,
+): Promise<void> {
+  const exchange = request.openExchange(false);
+  await exchange.sendHeaders(status, header);
+  if (exchange.signal.aborted) return;
+  if (text !== "") exchange.write(new TextEncoder().encode(text));
+  exchange.end(undefined);
+}
+
 /** The URL of a request, if its authority is valid. */
 function urlOf({ headers, connection }: ServerRequest): string | undefined {
   const authority = headers[":authority"] ?? headers.host;
@@ -136,15 +165,22 @@ function universalRequest(
   return { ...{ httpVersion: "2.0", method: String(headers[":method"]), body, signal }, ...more };
 }
 
+/** The way of a response. */
+interface Answer {
+  readonly exchange: HttpExchange;
+  /** Adds what lets pages of other hosts read a response. */
+  readonly withCors: (response: Headers) => Headers;
+}
+
 async function call(
   handler: UniversalHandler,
   request: UniversalServerRequest,
-  exchange: HttpExchange,
+  answer: Answer,
 ): Promise<void> {
   const response = await handler(request);
   const chunks = response.body?.[Symbol.asyncIterator]();
   try {
-    await respond(response, chunks, exchange);
+    await respond(response, chunks, answer);
   } finally {
     await chunks?.return?.(undefined);
   }
@@ -153,11 +189,11 @@ async function call(
 async function respond(
   { status, header, trailer }: UniversalServerResponse,
   chunks: AsyncIterator<Uint8Array> | undefined,
-  exchange: HttpExchange,
+  { exchange, withCors }: Answer,
 ): Promise<void> {
   // Before the headers: a handler may set some of them until its first response.
   let next = await chunks?.next();
-  const headers = new Headers(header);
+  const headers = withCors(new Headers(header));
   if (!headers.has("date")) headers.set("date", new Date().toUTCString());
   await exchange.sendHeaders(status, headers);
   while (next !== undefined && next.done !== true) {

@@ -69,6 +69,11 @@ export { ConnectError } from "@connectrpc/connect";
 
 export { ConnectRouter } from "@connectrpc/connect";
 
+export interface CorsOptions {
+    origins: string[];
+    credentials?: boolean;
+}
+
 export { HandlerContext } from "@connectrpc/connect";
 
 export interface Http1Options {
@@ -224,6 +229,7 @@ export interface ServerOptions {
     keepalive?: KeepaliveOptions;
     prefaceTimeoutMs?: number;
     webSocket?: WebSocketOptions;
+    cors?: CorsOptions;
     http1?: Http1Options;
     maxConnections?: number;
     connectionIdleMs?: number;

@@ -182,6 +182,11 @@ interface ConnectionEvents<Connection> {
     }): void;
 }
 
+interface CorsOptions {
+    origins: string[];
+    credentials?: boolean;
+}
+
 interface Duplex<Req, Res> extends Ongoing, AsyncIterable<Res> {
     send(message: Req): Promise<void>;
     closeSend(): void;
@@ -357,6 +362,7 @@ interface ServerOptions {
     keepalive?: KeepaliveOptions;
     prefaceTimeoutMs?: number;
     webSocket?: WebSocketOptions;
+    cors?: CorsOptions;
     http1?: Http1Options;
     maxConnections?: number;
     connectionIdleMs?: number;
