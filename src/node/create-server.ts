@@ -40,6 +40,7 @@ import {
   type ServerAddress,
 } from "./listen-options.ts";
 import { createListener, type Listener } from "./listener.ts";
+import type { Server } from "./server.ts";
 import {
   budgetsOf,
   type ServerCertificate,
@@ -61,41 +62,6 @@ import type { UpgradeSettings } from "./web-socket/web-socket-options.ts";
 const STATUS_READ_MS = 1000;
 
 /**
- * A server that is safe to expose: gRPC on Hawser's own data path; Connect and
- * gRPC-Web by Connect's handlers, all on one port.
- *
- *     createListener        bytes: TLS, HTTP/2 or HTTP/1.1
- *       ServerConnections   requests ── gRPC ──> createGrpcHandler ──> ServerCall ──> handler
- *                                    └─ else ──> createConnectHandlers ─────────────> handler
- *       createHttp1Server   requests ──────────> Connect's handlers ───────────────> handler
- *                           WebSockets ────────> ServerConnections
- */
-export interface Server extends AsyncDisposable {
-  /**
-   * Starts to serve. Rejects with FAILED_PRECONDITION if the address is in use, and with INVALID_ARGUMENT if the
-   * address does not exist, or an option is not valid.
-   */
-  listen(options?: ListenOptions): Promise<ServerAddress>;
-  /**
-   * Drains and closes: refuses new calls; ends with UNAVAILABLE the calls that clients continue from a cursor at another
-   * server (hawser/v1/resume.proto); lets the other open calls finish for at most `graceMs`, and ends the rest with
-   * UNAVAILABLE. May be called again, with a shorter grace, or to stop listening. Rejects with INVALID_ARGUMENT, and
-   * closes nothing, if an option is unknown or not valid.
-   */
-  close(options?: CloseOptions): Promise<void>;
-  /**
-   * Uses another certificate for connections from now on, for example a renewed one; open connections keep theirs. Throws
-   * INVALID_ARGUMENT, and changes nothing, if a text is not valid, or if there is a `ca` now and was none before, or the
-   * reverse. Throws FAILED_PRECONDITION if the server was made without `tls`.
-   */
-  setTls(tls: ServerCertificate): void;
-  /** How many calls are open. */
-  readonly openCalls: number;
-  /** What the server has now, and has had. It looks at each session once, and reads what is counted anyway. */
-  stats(): ServerStats;
-}
-
-/**
  * Makes a server; nothing happens before listen(). Throws INVALID_ARGUMENT, which names the option and its value, if an
  * option is unknown or not valid; if `routes` registers a method twice, or a handler that is not a function; and if the
  * key of `tls` does not belong to its certificate.
@@ -104,7 +70,15 @@ export function createServer(options: ServerOptions): Server {
   return new HawserServer(options);
 }
 
-/** The server itself. Only hawser/testing uses kill(), which Server does not have. */
+/**
+ * The server itself. Only hawser/testing uses kill(), which Server does not have.
+ *
+ *     createListener        bytes: TLS, HTTP/2 or HTTP/1.1
+ *       ServerConnections   requests ── gRPC ──> createGrpcHandler ──> ServerCall ──> handler
+ *                                    └─ else ──> createConnectHandlers ─────────────> handler
+ *       createHttp1Server   requests ──────────> Connect's handlers ───────────────> handler
+ *                           WebSockets ────────> ServerConnections
+ */
 export class HawserServer implements Server {
   readonly #grpc: GrpcHandler;
   readonly #connect: ConnectHandlers;

@@ -1,7 +1,8 @@
 import { Code } from "@connectrpc/connect";
 import { failure } from "../failure.ts";
-import { HawserServer, type Server } from "../node/create-server.ts";
+import { HawserServer } from "../node/create-server.ts";
 import type { ListenOptions, ServerAddress } from "../node/listen-options.ts";
+import type { Server } from "../node/server.ts";
 import type { ServerOptions } from "../node/server-options.ts";
 import type { TcpLink } from "./link.ts";
 
