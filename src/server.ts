@@ -26,6 +26,7 @@ export { holdHeaders, sendHeaders } from "./grpc/context.ts";
 export { createServer } from "./node/create-server.ts";
 export type { Http1Options } from "./node/http1-deadlines.ts";
 export type { CloseOptions, ListenOptions, ServerAddress } from "./node/listen-options.ts";
+export { type NodeApp, type NodeFallback, nodeFallback } from "./node/node-fallback.ts";
 export type { Server } from "./node/server.ts";
 export type { ServerCertificate, ServerOptions, TlsOptions } from "./node/server-options.ts";
 export type { ServerStats } from "./node/server-stats.ts";

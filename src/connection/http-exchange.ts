@@ -6,7 +6,7 @@ import { EARNED_BY_CALL } from "../http2/abuse.ts";
 import { ENHANCE_YOUR_CALM, INTERNAL_ERROR } from "../http2/frames.ts";
 import type { Http2Stream, StreamEnd, StreamListener } from "../http2/types.ts";
 import type { ConnectionMemory } from "./connection-memory.ts";
-import { MessageMeter } from "./message-meter.ts";
+import { type BodyKind, MessageMeter } from "./message-meter.ts";
 import type { BudgetedStream } from "./receive-budget.ts";
 import { ReceiveWindow, type WindowOwner } from "./receive-window.ts";
 import type { ServedConnection } from "./served-connection.ts";
@@ -57,15 +57,14 @@ export class HttpExchange
   /** Called when the stream is closed, however it ended. */
   onEnded: (() => void) | undefined;
 
-  /** @param hasPrefixes whether the body has many messages, each with a prefix; else it is one message */
   constructor(
     stream: Http2Stream,
     connection: ServedConnection,
-    { hasPrefixes, memory }: { hasPrefixes: boolean; memory: ConnectionMemory },
+    { kind, memory }: { kind: BodyKind; memory: ConnectionMemory },
   ) {
     this.#stream = stream;
     this.#connection = connection;
-    this.#meter = new MessageMeter(hasPrefixes);
+    this.#meter = new MessageMeter(kind);
     this.#inbox = new Inbox<Uint8Array, Uint8Array>(this, "the body of a request");
     this.memory = memory;
     this.#window = new ReceiveWindow(this);

@@ -1,8 +1,14 @@
 import { PREFIX_BYTES, readLength } from "../flow/length-prefix.ts";
 
-/** Whether each message of a body has a prefix of five bytes. The body of a unary call of Connect is its only message. */
-export function hasPrefixes(contentType: string | undefined): boolean {
-  return /^application\/(connect\+|grpc)/i.test(contentType ?? "");
+/**
+ * What a body is: many messages, each with a prefix of five bytes; one message; or a stream of bytes, of which its reader holds
+ * nothing that it has taken.
+ */
+export type BodyKind = "messages" | "message" | "stream";
+
+/** What the body of a call is. That of a unary call of Connect is its only message. */
+export function bodyKind(contentType: string | undefined): BodyKind {
+  return /^application\/(connect\+|grpc)/i.test(contentType ?? "") ? "messages" : "message";
 }
 
 /**
@@ -10,15 +16,14 @@ export function hasPrefixes(contentType: string | undefined): boolean {
  * taken them from the stream.
  */
 export class MessageMeter {
-  readonly #hasPrefixes: boolean;
+  readonly #kind: BodyKind;
   readonly #prefix = new Uint8Array(PREFIX_BYTES);
   /** The bytes of the message without its prefix; Infinity until the prefix is complete. */
   #length = Number.POSITIVE_INFINITY;
   #partialBytes = 0;
 
-  /** @param hasPrefixes whether each message has a prefix of five bytes; else the body is one message */
-  constructor(hasPrefixes: boolean) {
-    this.#hasPrefixes = hasPrefixes;
+  constructor(kind: BodyKind) {
+    this.#kind = kind;
   }
 
   get partialBytes(): number {
@@ -26,8 +31,8 @@ export class MessageMeter {
   }
 
   push(bytes: Uint8Array): void {
-    if (!this.#hasPrefixes) {
-      this.#partialBytes += bytes.length;
+    if (this.#kind !== "messages") {
+      if (this.#kind === "message") this.#partialBytes += bytes.length;
       return;
     }
     for (let at = 0; at < bytes.length; ) {

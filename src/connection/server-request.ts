@@ -6,13 +6,14 @@ import { CallFields } from "../grpc/call-fields.ts";
 import type { KnownCaller } from "../grpc/caller.ts";
 import { headerListBytes, trailersLimit } from "../grpc/header-limits.ts";
 import { statusTrailers } from "../grpc/status.ts";
-import { REFUSED_STREAM } from "../http2/frames.ts";
+import { HTTP_1_1_REQUIRED, REFUSED_STREAM } from "../http2/frames.ts";
 import type { FieldList } from "../http2/hpack/field-list.ts";
 import type { Http2Stream, StreamEnd, StreamListener } from "../http2/types.ts";
 import type { Party } from "../sharing/parties.ts";
 import type { ConnectionMemory } from "./connection-memory.ts";
 import { toFields, toHeaderList } from "./fields.ts";
 import { HttpExchange } from "./http-exchange.ts";
+import type { BodyKind } from "./message-meter.ts";
 import type { ServedConnection } from "./served-connection.ts";
 import { GrpcServerStream, type GrpcServerStreamInit } from "./server-stream.ts";
 import { stopReadingSoon } from "./stop-reading.ts";
@@ -107,15 +108,11 @@ export class ServerRequest implements StreamListener {
     return stream;
   }
 
-  /**
-   * Serves the request as plain HTTP.
-   *
-   * @param hasPrefixes whether the body has many messages, each with a prefix of five bytes; else it is one message
-   */
-  openExchange(hasPrefixes: boolean): HttpExchange {
+  /** Serves the request as plain HTTP. */
+  openExchange(kind: BodyKind): HttpExchange {
     const { connection } = this;
     const memory = this.#memory ?? connection.memory;
-    const exchange = new HttpExchange(this.#stream, connection, { hasPrefixes, memory });
+    const exchange = new HttpExchange(this.#stream, connection, { kind, memory });
     this.#serveBy(exchange);
     return exchange;
   }
@@ -142,6 +139,11 @@ export class ServerRequest implements StreamListener {
   /** Refuses the request, so that the client may make it again at another server. */
   refuse(): void {
     this.#stream.reset(REFUSED_STREAM);
+  }
+
+  /** Refuses the request, so that the client makes it again over HTTP/1.1 (RFC 9113, 7: HTTP_1_1_REQUIRED). */
+  requireHttp1(): void {
+    this.#stream.reset(HTTP_1_1_REQUIRED);
   }
 
   #serveBy(target: StreamListener): void {

@@ -40,6 +40,7 @@ export const CANCEL = 8;
 export const COMPRESSION_ERROR = 9;
 export const ENHANCE_YOUR_CALM = 11;
 export const INADEQUATE_SECURITY = 12;
+export const HTTP_1_1_REQUIRED = 13;
 
 /** A frame begins with its length (3 bytes), type, flags, and stream id (4). */
 export const HEAD_BYTES = 9;

@@ -19,6 +19,7 @@ import {
 } from "../server/connect-handlers.ts";
 import { connectOptions } from "../server/connect-options.ts";
 import { Cors } from "../server/cors.ts";
+import { FallbackRequests } from "../server/fallback-requests.ts";
 import { createGrpcHandler, type GrpcHandler } from "../server/handler.ts";
 import { serverClosing } from "../server/move-elsewhere.ts";
 import { ServerReporter } from "../server/reporter.ts";
@@ -82,6 +83,8 @@ export function createServer(options: ServerOptions): Server {
 export class HawserServer implements Server {
   readonly #grpc: GrpcHandler;
   readonly #connect: ConnectHandlers;
+  /** Serves what is no RPC over HTTP/2. Undefined if there is no fallback for that. */
+  readonly #fallback: FallbackRequests | undefined;
   readonly #http1: Http1Server;
   readonly #listener: Listener;
   readonly #sessions: ServerSessions | undefined;
@@ -152,11 +155,26 @@ export class HawserServer implements Server {
       ...{ callers, counter, notifier },
     });
     const routes = connectRoutes(connect, options.cors && new Cors(options.cors));
-    this.#connect = createConnectHandlers(routes, { callers, parties, onError, onClosed });
+    const onFallbackError = reporter.onFallbackError.bind(reporter);
+    const { fallback } = options;
+    if (typeof fallback === "function") {
+      const server = { callers, parties, onError: onFallbackError, onClosed };
+      this.#fallback = new FallbackRequests(fallback, server);
+    }
+    this.#connect = createConnectHandlers(routes, {
+      ...{ callers, parties, onError, onClosed },
+      serveOther:
+        fallback &&
+        ((request) => {
+          // An app for node:http cannot serve a request of HTTP/2.
+          if (this.#fallback === undefined) request.requireHttp1();
+          else this.#fallback.serve(request);
+        }),
+    });
     const { connectionBudgetBytes } = budgets;
     const { webSocket } = settings;
     this.#http1 = createHttp1Server(routes, {
-      ...{ times: settings.http1, notifier, onClosed, onError },
+      ...{ times: settings.http1, notifier, fallback, onClosed, onError, onFallbackError },
       memory: new Http1Memory({
         ...{ callers, parties, memory, budgetBytes: connectionBudgetBytes, onRefused },
       }),
@@ -190,7 +208,8 @@ export class HawserServer implements Server {
   }
 
   get openCalls(): number {
-    return this.#grpc.open + this.#connect.open + this.#http1.open;
+    const { open = 0 } = this.#fallback ?? {};
+    return this.#grpc.open + this.#connect.open + this.#http1.open + open;
   }
 
   stats(): ServerStats {

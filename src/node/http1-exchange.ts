@@ -1,6 +1,6 @@
 import { IncomingMessage, type ServerResponse } from "node:http";
 import type { ConnectionMemory } from "../connection/connection-memory.ts";
-import { hasPrefixes, MessageMeter } from "../connection/message-meter.ts";
+import { type BodyKind, MessageMeter } from "../connection/message-meter.ts";
 import type { BudgetedStream } from "../connection/receive-budget.ts";
 
 /** An iteration of a body that is left does not close the connection. */
@@ -34,11 +34,14 @@ export class Http1Exchange implements BudgetedStream {
   progress = 0;
   rosterIndex = -1;
 
-  constructor({ request, response }: Http1Call, memory: ConnectionMemory) {
+  constructor(
+    { request, response }: Http1Call,
+    { memory, kind }: { readonly memory: ConnectionMemory; readonly kind: BodyKind },
+  ) {
     this.#request = request;
     this.#response = response;
     this.#memory = memory;
-    this.#meter = new MessageMeter(hasPrefixes(request.headers["content-type"]));
+    this.#meter = new MessageMeter(kind);
     memory.add(this);
     this.#watchBody();
     this.#watchResponse();
@@ -59,16 +62,26 @@ export class Http1Exchange implements BudgetedStream {
 
   #watchResponse(): void {
     const response = this.#response;
-    const { write } = response;
-    // As Connect's adapter calls it.
-    const counted = (chunk: unknown, encoding: BufferEncoding, onWritten: OnWritten) => {
-      const hasCapacity = write.call(response, chunk, encoding, (error) =>
-        onWritten(error && lost(error)),
+    const { write, end } = response;
+    // An app may leave out what it does not need.
+    const counted = (chunk: unknown, given?: BufferEncoding | OnWritten, callback?: OnWritten) => {
+      const encoding = typeof given === "function" ? undefined : given;
+      const onWritten = typeof given === "function" ? given : callback;
+      const hasCapacity = write.call(response, chunk, encoding as BufferEncoding, (error) =>
+        onWritten?.(error && lost(error)),
       );
       this.recount();
       return hasCapacity;
     };
-    Object.defineProperty(response, "write", { value: counted });
+    const ended = (...given: Parameters<typeof end>) => {
+      end.apply(response, given);
+      this.recount();
+      return response;
+    };
+    // Middleware of apps replaces them in turn.
+    const isOpen = { writable: true, configurable: true };
+    Object.defineProperty(response, "write", { value: counted, ...isOpen });
+    Object.defineProperty(response, "end", { value: ended, ...isOpen });
     response.on("drain", () => {
       this.progress++;
       this.recount();

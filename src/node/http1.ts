@@ -8,15 +8,20 @@ import {
   universalResponseToNodeResponse,
 } from "@connectrpc/connect-node";
 import type { Peer } from "../caller.ts";
+import type { ConnectionMemory } from "../connection/connection-memory.ts";
+import { bodyKind } from "../connection/message-meter.ts";
 import { CallValues } from "../grpc/caller.ts";
 import { ServerConnectionObservation } from "../observe/connections.ts";
 import type { ServerObserver } from "../observe/events.ts";
 import type { Notifier } from "../observe/notifier.ts";
-import type { ConnectRoutes } from "../server/connect-handlers.ts";
+import { type ConnectRoutes, isRpc } from "../server/connect-handlers.ts";
+import type { Fallback } from "../server/fallback.ts";
 import { HeadersWatch, type Http1Options, KEEP_ALIVE_MS, watchBody } from "./http1-deadlines.ts";
-import { Http1Exchange } from "./http1-exchange.ts";
+import { type Http1Call, Http1Exchange } from "./http1-exchange.ts";
+import { type OnFallbackError, serveHttp1Fallback } from "./http1-fallback.ts";
 import type { Http1Memory } from "./http1-memory.ts";
 import { asksForWebSocket, refuseUpgrade, type UpgradeRequest } from "./http1-upgrade.ts";
+import type { NodeFallback } from "./node-fallback.ts";
 import { RequestTurns } from "./request-turns.ts";
 import { peerOf } from "./socket-peer.ts";
 
@@ -41,14 +46,15 @@ export interface Http1Init {
   onClosed(): void;
   /** Called with an error that is neither the client's nor reported by connectOptions(): HTTP does not allow a header. */
   onError(error: unknown, method: DescMethod): void;
+  /** Serves what is no RPC. `undefined`: that is answered with 404. */
+  readonly fallback: Fallback | NodeFallback | undefined;
+  readonly onFallbackError: OnFallbackError;
   /** Called with a request to open a WebSocket. `undefined`: requests to upgrade are served as if they did not ask for it. */
   readonly onUpgrade: ((upgrade: UpgradeRequest) => void) | undefined;
 }
 
-export function createHttp1Server(
-  routes: ConnectRoutes,
-  { times, memory, notifier, onClosed, onError, onUpgrade }: Http1Init,
-): Http1Server {
+export function createHttp1Server(routes: ConnectRoutes, init: Http1Init): Http1Server {
+  const { times, memory, notifier, onClosed, onUpgrade } = init;
   const peers = new WeakMap<Socket, Peer>();
   const peerAt = (socket: Socket) => peers.get(socket) ?? peerOf(socket);
   let open = 0;
@@ -90,10 +96,7 @@ export function createHttp1Server(
           response.writeHead(400, { connection: "close" }).end();
           return;
         }
-        // node:http checks it. Connect's handlers would take memory for as many bytes as are only announced.
-        delete request.headers["content-length"];
-        new Http1Exchange({ request, response }, held);
-        serve(routes, { request, response, peer: peerAt(socket) }, onError);
+        serve(routes, { request, response, peer: peerAt(socket), memory: held }, init);
       };
       turns.add({ socket, response, serve: begin });
     },
@@ -144,24 +147,30 @@ export function createHttp1Server(
   };
 }
 
-/** A request, and the client of its connection. */
-interface Exchange {
-  readonly request: http.IncomingMessage;
-  readonly response: http.ServerResponse;
+/** A request, its response, and who they count for. */
+interface Exchange extends Http1Call {
   readonly peer: Peer;
+  readonly memory: ConnectionMemory;
 }
 
 function serve(
   { handlers, cors }: ConnectRoutes,
-  { request, response, peer }: Exchange,
-  onError: Http1Init["onError"],
+  { request, response, peer, memory }: Exchange,
+  { fallback, onError, onFallbackError }: Http1Init,
 ): void {
+  const call = { request, response };
   const [path = ""] = (request.url ?? "").split("?", 1);
   const handler = handlers.get(path);
   if (handler === undefined) {
-    response.writeHead(404).end();
+    new Http1Exchange(call, { memory, kind: "stream" });
+    const isServed = fallback !== undefined && !isRpc(request.headers["content-type"]);
+    if (isServed) serveHttp1Fallback(fallback, call, onFallbackError);
+    else response.writeHead(404).end();
     return;
   }
+  // node:http checks it. Connect's handlers would take memory for as many bytes as are only announced.
+  delete request.headers["content-length"];
+  new Http1Exchange(call, { memory, kind: bodyKind(request.headers["content-type"]) });
   const values = new CallValues({ identity: undefined, peer });
   const universal = universalRequestFromNodeRequest(request, response, undefined, values);
   const preflight = cors?.preflight(universal.method, universal.header);

@@ -31,6 +31,7 @@ import type { ServerLogger } from "../server/reporter.ts";
 import type { SessionOptions } from "../server/server-sessions.ts";
 import { DEFAULT_WINDOW } from "../session/session-window.ts";
 import { type Http1Options, http1Checks } from "./http1-deadlines.ts";
+import { NodeFallback } from "./node-fallback.ts";
 import { pemChecks } from "./tls.ts";
 import { trustedProxiesCheck } from "./trusted-proxies.ts";
 import { type WebSocketOptions, webSocketChecks } from "./web-socket/web-socket-options.ts";
@@ -146,6 +147,11 @@ export interface ServerOptions {
    * for pages of the server's own host. Default: they may not.
    */
   cors?: CorsOptions;
+  /**
+   * Serves what is no RPC, over HTTP/1.1 and HTTP/2: pages, files, a health check. `authenticate` is not asked. If it throws, the
+   * client gets 500, and `logger` the error. nodeFallback() makes one of an app of Express. Default: that is answered with 404.
+   */
+  fallback?: ((request: Request) => Response | Promise<Response>) | NodeFallback;
   /** The deadlines of requests over HTTP/1.1. */
   http1?: Http1Options;
   /**
@@ -244,6 +250,7 @@ const checks = {
   prefaceTimeoutMs: positive,
   webSocket: optionsOf(webSocketChecks),
   cors: corsCheck,
+  fallback: either((value) => value instanceof NodeFallback, callable),
   http1: optionsOf(http1Checks),
   maxConnections: count,
   connectionIdleMs: positiveOrInfinite,

@@ -170,6 +170,14 @@ export interface ServerObserver
   callStarted?(call: ObservedServerCall): ServerCallObserver | undefined | void;
   /** A handler, or an interceptor, has thrown what is no ConnectError. Its client gets INTERNAL. */
   handlerFailed?(event: { readonly method: DescMethod; readonly error: unknown }): void;
+  /** The option `fallback` has thrown, or the body of its response has failed. Its client gets 500, if that is possible. */
+  fallbackFailed?(event: {
+    /** The method of HTTP: "GET". */
+    readonly method: string;
+    /** Without the query. */
+    readonly path: string;
+    readonly error: unknown;
+  }): void;
   /**
    * A connection was closed when it came. "maxConnections": that many are open, or the client's address has its share of
    * them. "tls": its handshake has failed. "prefaceTimeoutMs": it sent nothing for that long.

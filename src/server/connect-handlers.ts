@@ -11,7 +11,7 @@ import type {
 } from "@connectrpc/connect/protocol";
 import type { Caller } from "../caller.ts";
 import type { HttpExchange } from "../connection/http-exchange.ts";
-import { hasPrefixes } from "../connection/message-meter.ts";
+import { bodyKind } from "../connection/message-meter.ts";
 import type { ServerRequest } from "../connection/server-request.ts";
 import { toWire } from "../failure.ts";
 import { CallValues } from "../grpc/caller.ts";
@@ -36,6 +36,11 @@ export function connectRoutes(options: ConnectOptions, cors: Cors | undefined): 
   return { handlers: new Map(handlers), cors };
 }
 
+/** Whether a request is an RPC by its body, also if no method has its path. */
+export function isRpc(contentType: unknown): boolean {
+  return bodyKind(String(contentType)) === "messages";
+}
+
 /** Serves the requests of HTTP/2 that are not gRPC with protobuf. */
 export interface ConnectHandlers {
   /** Serves a request, or answers it: 404 if no method has its path, 431 if it has too many headers; and above limits. */
@@ -50,6 +55,8 @@ export interface ConnectHandlers {
 export interface ConnectListener {
   readonly callers: Callers;
   readonly parties: Parties;
+  /** Serves a request that is no RPC. `undefined`: it is answered with 404. */
+  readonly serveOther: ((request: ServerRequest) => void) | undefined;
   /** Called when a request is no longer open. */
   onClosed(): void;
   /** Called with an error that is neither the client's nor reported by connectOptions(): HTTP/2 does not allow a header. */
@@ -58,7 +65,7 @@ export interface ConnectListener {
 
 export function createConnectHandlers(
   { handlers, cors }: ConnectRoutes,
-  { callers, parties, onClosed, onError }: ConnectListener,
+  { callers, parties, serveOther, onClosed, onError }: ConnectListener,
 ): ConnectHandlers {
   let open = 0;
   return {
@@ -70,8 +77,14 @@ export function createConnectHandlers(
       const [path = ""] = String(request.headers[":path"]).split("?", 1);
       const handler = handlers.get(path);
       const url = urlOf(request);
-      if (handler === undefined || url === undefined) {
-        answer(request, handler === undefined ? 404 : 400);
+      if (handler === undefined) {
+        const isServed = serveOther !== undefined && !isRpc(request.headers["content-type"]);
+        if (isServed) serveOther(request);
+        else answer(request, 404);
+        return;
+      }
+      if (url === undefined) {
+        answer(request, 400);
         return;
       }
       const { connection } = request;
@@ -108,7 +121,7 @@ export function createConnectHandlers(
         }
       };
       open++;
-      const exchange = request.openExchange(hasPrefixes(String(request.headers["content-type"])));
+      const exchange = request.openExchange(bodyKind(String(request.headers["content-type"])));
       exchange.onEnded = () => {
         party?.endCall();
         party = undefined;
@@ -143,7 +156,7 @@ async function answerPreflight(
   request: ServerRequest,
   { status, header, text }: PreflightAnswer,
 ): Promise<void> {
-  const exchange = request.openExchange(false);
+  const exchange = request.openExchange("message");
   await exchange.sendHeaders(status, header);
   if (exchange.signal.aborted) return;
   if (text !== "") exchange.write(new TextEncoder().encode(text));
@@ -151,7 +164,7 @@ async function answerPreflight(
 }
 
 /** The URL of a request, if its authority is valid. */
-function urlOf({ headers, connection }: ServerRequest): string | undefined {
+export function urlOf({ headers, connection }: ServerRequest): string | undefined {
   const authority = headers[":authority"] ?? headers.host;
   const base = `${connection.isEncrypted ? "https" : "http"}://${authority}`;
   return authority !== undefined && URL.canParse(base) ? `${base}${headers[":path"]}` : undefined;

@@ -47,6 +47,13 @@ export class ServerReporter {
     this.#notifier?.tell("handlerFailed", { method, error });
   }
 
+  /** @param error what a fallback threw */
+  onFallbackError(error: unknown, request: { readonly method: string; readonly path: string }) {
+    const { method, path } = request;
+    log(this.#logger, "error", `the fallback failed for ${method} ${path}:`, error);
+    this.#notifier?.tell("fallbackFailed", { method, path, error });
+  }
+
   /** @param reason the name of a SessionLostReason */
   onSessionLost(reason: string, error: ConnectError, method: DescMethod): void {
     this.#warn(`session lost: ${reason}`, `a call of ${pathOf(method)}: ${error.rawMessage}`);

@@ -119,6 +119,12 @@ export { MessageInitShape } from "@bufbuild/protobuf";
 
 export { MethodImpl } from "@connectrpc/connect";
 
+export type NodeApp = (request: IncomingMessage, response: ServerResponse) => unknown;
+
+export declare class NodeFallback {
+    readonly app: NodeApp;
+}
+
 export interface ObservedCall {
     readonly method: DescMethod;
     readonly timeoutMs: number | undefined;
@@ -188,6 +194,11 @@ export interface ServerObserver extends CallEvents<ObservedServerCall>, SessionE
         readonly method: DescMethod;
         readonly error: unknown;
     }): void;
+    fallbackFailed?(event: {
+        readonly method: string;
+        readonly path: string;
+        readonly error: unknown;
+    }): void;
     connectionRefused?(event: {
         readonly peer: Pick<Peer, "address">;
         readonly why: "maxConnections" | "tls" | "prefaceTimeoutMs";
@@ -230,6 +241,7 @@ export interface ServerOptions {
     prefaceTimeoutMs?: number;
     webSocket?: WebSocketOptions;
     cors?: CorsOptions;
+    fallback?: ((request: Request) => Response | Promise<Response>) | NodeFallback;
     http1?: Http1Options;
     maxConnections?: number;
     connectionIdleMs?: number;
@@ -300,6 +312,8 @@ export declare function encodedOnce<Desc extends DescMessage>(schema: Desc, mess
 export declare function holdHeaders(context: HandlerContext): void;
 
 export declare function later<T>(open: () => Promise<AsyncIterable<T>>): AsyncIterable<T>;
+
+export declare function nodeFallback(app: NodeApp): NodeFallback;
 
 export declare function readSessionLost(error: unknown): SessionLost | undefined;
 

@@ -231,6 +231,12 @@ interface MessageCount {
     readonly bytes: number | undefined;
 }
 
+type NodeApp = (request: IncomingMessage, response: ServerResponse) => unknown;
+
+declare class NodeFallback {
+    readonly app: NodeApp;
+}
+
 interface ObservedCall {
     readonly method: DescMethod;
     readonly timeoutMs: number | undefined;
@@ -321,6 +327,11 @@ interface ServerObserver extends CallEvents<ObservedServerCall>, SessionEvents<O
         readonly method: DescMethod;
         readonly error: unknown;
     }): void;
+    fallbackFailed?(event: {
+        readonly method: string;
+        readonly path: string;
+        readonly error: unknown;
+    }): void;
     connectionRefused?(event: {
         readonly peer: Pick<Peer, "address">;
         readonly why: "maxConnections" | "tls" | "prefaceTimeoutMs";
@@ -363,6 +374,7 @@ interface ServerOptions {
     prefaceTimeoutMs?: number;
     webSocket?: WebSocketOptions;
     cors?: CorsOptions;
+    fallback?: ((request: Request) => Response | Promise<Response>) | NodeFallback;
     http1?: Http1Options;
     maxConnections?: number;
     connectionIdleMs?: number;

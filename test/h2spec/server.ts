@@ -79,7 +79,7 @@ export async function startHoldServer(): Promise<HoldServer> {
 
 /** Answers with a body, which the cases about windows need. */
 async function serve(request: ServerRequest): Promise<void> {
-  const exchange = request.openExchange(false);
+  const exchange = request.openExchange("message");
   try {
     for await (const _ of exchange.body);
     await setTimeout(HOLD_MS, undefined, { signal: exchange.signal });

@@ -51,11 +51,13 @@ async function askHttp2({
   headers = {},
   body,
 }: HttpRequest): Promise<HttpResponse> {
-  const session = http2.connect(url);
+  // A body of more than 10 MB would be over its default.
+  const session = http2.connect(url, { maxSessionMemory: 100 });
   session.on("error", () => {});
   try {
-    const stream = session.request({ ":method": method, ":path": path, ...headers });
-    stream.end(body);
+    const endStream = body === undefined;
+    const stream = session.request({ ":method": method, ":path": path, ...headers }, { endStream });
+    if (!endStream) stream.end(body);
     const [response] = (await once(stream, "response")) as [http2.IncomingHttpHeaders];
     const received = await bodyOf(stream);
     return { status: Number(response[":status"]), headers: toHeaders(response), body: received };

@@ -72,6 +72,7 @@ const ofBoth = {
 const ofServer = {
   ...ofBoth,
   handlerFailed: true,
+  fallbackFailed: true,
   connectionRefused: true,
   goawaySent: true,
   limitRefused: true,
