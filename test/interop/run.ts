@@ -19,6 +19,7 @@ import {
   pythonPings,
 } from "./python.ts";
 import { fail, summary } from "./report.ts";
+import { oursThroughPipe } from "./web-socket.ts";
 
 if (!hasGo()) {
   console.error("interop needs Go, and there is no `go` on the PATH: install Go 1.26 or later");
@@ -49,6 +50,13 @@ const go: Part = {
     await oursAgainstGoServer(directory);
   },
   waits: goServerPings,
+};
+
+const webSocket: Part = {
+  async run() {
+    await buildGo();
+    await oursThroughPipe();
+  },
 };
 
 const grpcGo: Part = {
@@ -100,11 +108,12 @@ const parts: Record<string, Part> = {
   "grpc-go": grpcGo,
   python: python(),
   haproxy: haproxy(),
+  "web-socket": webSocket,
   nginx: { run: () => throughNginx(directory) },
 };
 
 /** The parts of a lane run one after the other, the lanes at the same time: two, of similar length, for two processors. */
-const LANES = [["go", "grpc-go", "haproxy", "nginx"], ["python"]];
+const LANES = [["go", "web-socket", "grpc-go", "haproxy", "nginx"], ["python"]];
 
 const chosen = process.argv.slice(2);
 const unknown = chosen.filter((name) => !(name in parts));
