@@ -5,8 +5,9 @@ import { AbuseBudget, type Flood } from "../../http2/abuse.ts";
 import type { EngineClock } from "../../http2/types.ts";
 import { maxWaitingBytesOf, NOTHING } from "../socket-pipe.ts";
 
-/** What is received in a turn of the event loop is delivered as soon as it is this many bytes. */
+/** What is received in a turn of the event loop is delivered as soon as it is this many bytes, or this many messages. */
 const DELIVERED_BYTES = 64 * 1024;
+const DELIVERED_MESSAGES = 512;
 
 /** A message with fewer bytes cannot hold a frame of HTTP/2, whose head has nine. */
 const LEAST_MESSAGE_BYTES = 9;
@@ -84,7 +85,9 @@ export class WebSocketPipe implements BytePipe {
       listener.onClosed();
     });
     webSocket.on("ping", (data) => {
-      if (this.#spend("too_many_pings")) webSocket.pong(data);
+      if (!this.#spend("too_many_pings")) return;
+      // A peer that does not read gets no answer: it may ping as long as it likes.
+      if (this.waitingBytes < this.maxWaitingBytes) webSocket.pong(data);
     });
     webSocket.on("pong", () => this.#spend("too_many_pings"));
     webSocket.on("message", (data: Buffer, isBinary) => {
@@ -101,7 +104,8 @@ export class WebSocketPipe implements BytePipe {
     }
     this.#messages.push(bytes);
     this.#messageBytes += bytes.length;
-    if (this.#messageBytes >= DELIVERED_BYTES) this.#deliver();
+    const isFull = this.#messages.length >= DELIVERED_MESSAGES;
+    if (isFull || this.#messageBytes >= DELIVERED_BYTES) this.#deliver();
     else if (!this.#isDeliveryScheduled) {
       this.#isDeliveryScheduled = true;
       setImmediate(deliverScheduled, this);
