@@ -2,7 +2,7 @@
 import { describe, expect, test } from "vitest";
 import { Code, ConnectError, createServer, type ServerOptions } from "../src/server.ts";
 import { ask, type HttpRequest, type HttpResponse, versions } from "./support/http-request.ts";
-import { failureOf } from "./support/read.ts";
+import { all, failureOf, next } from "./support/read.ts";
 import { start } from "./support/world.ts";
 
 const ORIGIN = "https://app.example.com";
@@ -19,6 +19,9 @@ const world = (cors: ServerOptions["cors"]) =>
         context.responseHeader.append("set-cookie", "a=b");
         context.responseTrailer.set("x-of-trailers", "2");
         return { reply: `Hello, ${content}` };
+      },
+      async *chat(requests) {
+        for await (const { content } of requests) yield { reply: content };
       },
       async *subscribe(_, context) {
         context.responseHeader.set("x-of-handler", "1");
@@ -120,6 +123,22 @@ describe.each(versions)("over %s", (version) => {
     expect(response.headers.has("access-control-allow-origin")).toBe(false);
     expect(response.headers.has("access-control-expose-headers")).toBe(false);
     expect(listed(response, "vary")).toContain("origin");
+  });
+
+  test("a listed page may read that a server closes", async () => {
+    await using one = await world({ origins: [ORIGIN] });
+    const chat = one.greeter.chat();
+    await chat.send({ content: "the server listens while I have a session" });
+    await next(chat);
+    const closing = one.server.close();
+    const [asked, response] = [await preflight(one.url), await call(one.url)];
+    expect([asked.status, response.status]).toEqual([204, 503]);
+    for (const { headers } of [asked, response]) {
+      expect(headers.get("access-control-allow-origin")).toBe(ORIGIN);
+    }
+    chat.closeSend();
+    await all(chat);
+    await closing;
   });
 
   test("with credentials, both say so, and name the origin", async () => {

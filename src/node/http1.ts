@@ -11,10 +11,12 @@ import type { Peer } from "../caller.ts";
 import type { ConnectionMemory } from "../connection/connection-memory.ts";
 import { bodyKind } from "../connection/message-meter.ts";
 import { CallValues } from "../grpc/caller.ts";
+import { rawToHeaders } from "../grpc/metadata.ts";
 import { ServerConnectionObservation } from "../observe/connections.ts";
 import type { ServerObserver } from "../observe/events.ts";
 import type { Notifier } from "../observe/notifier.ts";
 import { type ConnectRoutes, isRpc } from "../server/connect-handlers.ts";
+import type { PreflightAnswer } from "../server/cors.ts";
 import type { Fallback } from "../server/fallback.ts";
 import { HeadersWatch, type Http1Options, KEEP_ALIVE_MS, watchBody } from "./http1-deadlines.ts";
 import { type Http1Call, Http1Exchange } from "./http1-exchange.ts";
@@ -88,7 +90,7 @@ export function createHttp1Server(routes: ConnectRoutes, init: Http1Init): Http1
         const held = memory.of(request);
         if (held?.admits === false) held.onRefused();
         if (isRefusing || held?.admits !== true) {
-          response.writeHead(503, { connection: "close" }).end();
+          refuse(routes, { request, response });
           return;
         }
         takeOriginForm(request);
@@ -175,7 +177,7 @@ function serve(
   const universal = universalRequestFromNodeRequest(request, response, undefined, values);
   const preflight = cors?.preflight(universal.method, universal.header);
   if (preflight !== undefined) {
-    response.writeHead(preflight.status, Object.fromEntries(preflight.header)).end(preflight.text);
+    answerPreflight(response, preflight);
     return;
   }
   const answer = async () => {
@@ -197,6 +199,25 @@ function serve(
       onError(error, handler.method);
       response.destroy();
     });
+}
+
+/** Answers 503, which pages of other hosts may read too. */
+function refuse({ cors }: ConnectRoutes, { request, response }: Http1Call): void {
+  const header = rawToHeaders(request.rawHeaders);
+  const preflight = cors?.preflight(request.method ?? "", header);
+  if (preflight !== undefined) {
+    answerPreflight(response, preflight);
+    return;
+  }
+  const allowed = cors?.withHeaders(header, new Headers()) ?? [];
+  response.writeHead(503, { connection: "close", ...Object.fromEntries(allowed) }).end();
+}
+
+function answerPreflight(
+  response: http.ServerResponse,
+  { status, header, text }: PreflightAnswer,
+): void {
+  response.writeHead(status, Object.fromEntries(header)).end(text);
 }
 
 /** Leaves only path and query of a URL. A server must accept URLs, although clients send them to proxies (RFC 9112, 3.2.2). */

@@ -68,6 +68,14 @@ export function createConnectHandlers(
   { callers, parties, serveOther, onClosed, onError }: ConnectListener,
 ): ConnectHandlers {
   let open = 0;
+  // Pages of other hosts may read these too.
+  const answer = (request: ServerRequest, status: number) => {
+    const header = cors?.withHeaders(toHeaders(request.headers), new Headers()) ?? [];
+    const date = new Date().toUTCString();
+    request.answer({ ":status": status, date, ...Object.fromEntries(header) });
+  };
+  const preflightOf = (request: ServerRequest, header: Headers) =>
+    cors?.preflight(String(request.headers[":method"]), header);
   return {
     serve(request) {
       if (request.hasTooManyFields) {
@@ -91,7 +99,7 @@ export function createConnectHandlers(
       const header = toHeaders(request.headers);
       // The engine checks it. Connect's handlers would take memory for as many bytes as are only announced.
       header.delete("content-length");
-      const preflight = cors?.preflight(String(request.headers[":method"]), header);
+      const preflight = preflightOf(request, header);
       if (preflight !== undefined) {
         answerPreflight(request, preflight);
         return;
@@ -140,16 +148,14 @@ export function createConnectHandlers(
     },
     refuse(request) {
       request.connection.drain();
-      answer(request, 503);
+      const preflight = cors && preflightOf(request, toHeaders(request.headers));
+      if (preflight === undefined) answer(request, 503);
+      else answerPreflight(request, preflight);
     },
     get open() {
       return open;
     },
   };
-}
-
-function answer(request: ServerRequest, status: number): void {
-  request.answer({ ":status": status, date: new Date().toUTCString() });
 }
 
 async function answerPreflight(
