@@ -94,6 +94,13 @@ describe("a request for a WebSocket is refused", () => {
       foreign,
     ],
     ["of a page without an origin of its own", "/hawser", { origin: "null" }, 403, foreign],
+    [
+      "of another origin, in the header of an old version",
+      "/hawser",
+      { "sec-websocket-version": "8", "sec-websocket-origin": "https://evil.example" },
+      403,
+      foreign,
+    ],
     ["with an origin that is none", "/hawser", { origin: "127.0.0.1" }, 403, foreign],
     [
       "without a subprotocol",

@@ -57,8 +57,8 @@ export async function serveFallback(
       return;
     }
     const { body, status, headers } = checked(await fallback(request));
-    hasBegun = true;
     await exchange.sendHeaders(status, new Headers(headers));
+    hasBegun = true;
     if (exchange.method === "HEAD" || EMPTY_STATUSES.has(status)) await body?.cancel();
     else if (body !== null) await sendBody(body, { exchange, signal });
     isComplete = true;

@@ -2,7 +2,7 @@
 import type { IncomingMessage } from "node:http";
 import { WebSocketServer, type ServerOptions as WsOptions } from "ws";
 import { realClock } from "../../flow/clock.ts";
-import { isOwnOrigin } from "../../server/origins.ts";
+import { type Host, isOwnOrigin } from "../../server/origins.ts";
 import { refuseUpgrade, type UpgradeRequest } from "../http1-upgrade.ts";
 import { SUBPROTOCOL, type UpgradeSettings } from "./web-socket-options.ts";
 import { WebSocketPipe } from "./web-socket-pipe.ts";
@@ -44,17 +44,19 @@ export function createUpgrade(
   onWebSocket: OnWebSocket,
 ): (upgrade: UpgradeRequest) => void {
   const server = new WebSocketServer(WS_OPTIONS);
-  const allowed = new Set(origins);
+  const listed = new Set(origins);
+  const isAllowed = (origin: string, own: Host) => listed.has(origin) || isOwnOrigin(origin, own);
   return (upgrade) => {
     const { request, socket, head, peer } = upgrade;
     const { headers } = request;
-    const { origin } = headers;
+    // `ws` accepts the version of 2011 too, which had a header of its own.
+    const origin = headers.origin ?? headers["sec-websocket-origin"];
     if (pathOf(request) !== path) {
       refuseUpgrade(socket, 404, `there is no WebSocket at this path: this server's is at ${path}`);
       return;
     }
     const own = { host: headers.host, isEncrypted: peer.isEncrypted };
-    if (origin !== undefined && !allowed.has(origin) && !isOwnOrigin(origin, own)) {
+    if (origin !== undefined && !isAllowed(String(origin), own)) {
       const what = "the origin of this page is neither the server's own nor in webSocket.origins";
       refuseUpgrade(socket, 403, what);
       return;
