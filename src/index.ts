@@ -37,11 +37,7 @@ export type { KeepaliveOptions } from "./connection/keepalive.ts";
 export type { CallHeaders } from "./grpc/call-headers.ts";
 export type { ClientTls } from "./node/tls.ts";
 export { createTransport } from "./node/transport.ts";
-export type {
-  ClosableTransport,
-  TransportOptions,
-  TransportStats,
-} from "./node/transport-options.ts";
+export type { TransportOptions } from "./node/transport-options.ts";
 export type {
   CallEnd,
   ClientCallEnd,
@@ -56,3 +52,4 @@ export type {
 export type { Logger } from "./observe/logger.ts";
 export type { CallStats, SessionStats } from "./observe/stats.ts";
 export { Reason as SessionLostReason, readSessionLost } from "./session/lost.ts";
+export type { ClosableTransport, TransportStats } from "./transport/transport-options.ts";

@@ -11,7 +11,7 @@ import { expect, test } from "vitest";
  */
 const everywhere = ["call-stream.ts", "caller.ts", "flow", "failure.ts", "options.ts", "observe"];
 const layers: Record<string, readonly string[]> = {
-  "index.ts": ["client", "session", "connection", "node", "grpc", "observe"],
+  "index.ts": ["client", "session", "connection", "node", "transport", "grpc", "observe"],
   "server.ts": [
     ...[
       "caller.ts",
@@ -29,11 +29,12 @@ const layers: Record<string, readonly string[]> = {
   "topics.ts": ["topics", "node", "observe"],
   "testing.ts": ["testing", "node"],
   // Users test with it: nothing of ours imports it but its entry.
-  testing: ["node", "client", ...everywhere],
+  testing: ["node", "transport", "client", ...everywhere],
   node: [
     ...[
       "server",
       "sharing",
+      "transport",
       "client",
       "connection",
       "http2",
@@ -43,6 +44,10 @@ const layers: Record<string, readonly string[]> = {
       "gen",
       "version.ts",
     ],
+    ...everywhere,
+  ],
+  transport: [
+    ...["client", "connection", "session", "grpc", "codec", "http2", "version.ts"],
     ...everywhere,
   ],
   server: ["connection", "grpc", "session", "sharing", "gen", ...everywhere],

@@ -1,33 +1,29 @@
 import * as net from "node:net";
 import * as tls from "node:tls";
 import type { Target } from "../connection/address.ts";
-import {
-  ClientConnection,
-  type ClientConnectionOptions,
-  type NotReady,
-} from "../connection/client-connection.ts";
+import { ClientConnection, type NotReady } from "../connection/client-connection.ts";
 import type { Connect, Connection, ConnectionOwner } from "../connection/connection.ts";
 import { TCP_KEEPALIVE_MS } from "../connection/keepalive.ts";
 import { type ConnectPhase, SERVER_CLOSED, unreachable } from "../connection/unreachable.ts";
 import { systemReason } from "../failure.ts";
 import { onAbort, startTimer } from "../flow/wait.ts";
+import type { ConnectOptions } from "../transport/make-transport.ts";
 import { SocketPipe } from "./socket-pipe.ts";
 import type { ClientTlsSettings } from "./tls.ts";
 
 /** The options for making connections. */
-export interface ConnectOptions extends ClientConnectionOptions {
+export interface SocketOptions extends ConnectOptions {
   readonly tls: ClientTlsSettings;
-  readonly timeoutMs: number;
 }
 
 /** Returns a function that makes connections: TCP, TLS and the server's SETTINGS within `timeoutMs`. */
-export function connectBy(options: ConnectOptions): Connect {
+export function connectBy(options: SocketOptions): Connect {
   return (target, owner) => connect(target, options, owner);
 }
 
 async function connect(
   target: Target,
-  { tls: tlsSettings, timeoutMs, buffers, budget, notifier }: ConnectOptions,
+  { tls: tlsSettings, timeoutMs, buffers, budget, notifier }: SocketOptions,
   owner: ConnectionOwner,
 ): Promise<Connection> {
   const { closing } = owner;

@@ -5,8 +5,9 @@ import { failure } from "../failure.ts";
 import type { ListenOptions } from "../node/listen-options.ts";
 import type { ServerOptions, TlsOptions } from "../node/server-options.ts";
 import { createTransport } from "../node/transport.ts";
-import type { ClosableTransport, TransportOptions } from "../node/transport-options.ts";
+import type { TransportOptions } from "../node/transport-options.ts";
 import { anObject, type Check, type Checks, callable, checkOptions, needed } from "../options.ts";
+import type { ClosableTransport } from "../transport/transport-options.ts";
 import { type Link, TcpLink } from "./link.ts";
 import { RestartableServer, type WorldServer } from "./server.ts";
 

@@ -161,23 +161,9 @@ export { StreamResponse } from "@connectrpc/connect";
 
 export { Transport } from "@connectrpc/connect";
 
-export interface TransportOptions {
+export interface TransportOptions extends CommonTransportOptions {
     baseUrl: string | readonly string[];
-    timeoutMs?: number;
-    connectTimeoutMs?: number;
-    keepalive?: KeepaliveOptions;
-    headers?: CallHeaders;
-    interceptors?: Interceptor[];
-    sendCompression?: "gzip" | "identity";
-    compressMinBytes?: number;
-    acceptCompression?: boolean;
-    readMaxBytes?: number;
-    writeMaxBytes?: number;
-    binaryOptions?: Partial<BinaryReadOptions & BinaryWriteOptions>;
     tls?: ClientTls;
-    sessions?: SessionsOption;
-    logger?: Pick<Logger, "warn">;
-    observe?: ClientObserver;
 }
 
 export interface TransportStats {
@@ -216,6 +202,24 @@ interface CallEvents<Call> {
         readonly call: Call;
         readonly timeoutMs: number;
     }): void;
+}
+
+interface CommonTransportOptions {
+    baseUrl: string | readonly string[];
+    timeoutMs?: number;
+    connectTimeoutMs?: number;
+    keepalive?: KeepaliveOptions;
+    headers?: CallHeaders;
+    interceptors?: Interceptor[];
+    sendCompression?: "gzip" | "identity";
+    compressMinBytes?: number;
+    acceptCompression?: boolean;
+    readMaxBytes?: number;
+    writeMaxBytes?: number;
+    binaryOptions?: Partial<BinaryReadOptions & BinaryWriteOptions>;
+    sessions?: SessionsOption;
+    logger?: Pick<Logger, "warn">;
+    observe?: ClientObserver;
 }
 
 interface ConnectionEvents<Connection> {

@@ -166,6 +166,24 @@ interface CloseOptions {
 
 type CloseReason = "closed" | "goaway" | "lost" | "failed" | "keepalive";
 
+interface CommonTransportOptions {
+    baseUrl: string | readonly string[];
+    timeoutMs?: number;
+    connectTimeoutMs?: number;
+    keepalive?: KeepaliveOptions;
+    headers?: CallHeaders;
+    interceptors?: Interceptor[];
+    sendCompression?: "gzip" | "identity";
+    compressMinBytes?: number;
+    acceptCompression?: boolean;
+    readMaxBytes?: number;
+    writeMaxBytes?: number;
+    binaryOptions?: Partial<BinaryReadOptions & BinaryWriteOptions>;
+    sessions?: SessionsOption;
+    logger?: Pick<Logger, "warn">;
+    observe?: ClientObserver;
+}
+
 interface ConnectionEvents<Connection> {
     connectionOpened?(event: {
         readonly connection: Connection;
@@ -453,23 +471,9 @@ interface TlsOptions extends ServerCertificate {
     requestClientCertificate?: boolean;
 }
 
-interface TransportOptions {
+interface TransportOptions extends CommonTransportOptions {
     baseUrl: string | readonly string[];
-    timeoutMs?: number;
-    connectTimeoutMs?: number;
-    keepalive?: KeepaliveOptions;
-    headers?: CallHeaders;
-    interceptors?: Interceptor[];
-    sendCompression?: "gzip" | "identity";
-    compressMinBytes?: number;
-    acceptCompression?: boolean;
-    readMaxBytes?: number;
-    writeMaxBytes?: number;
-    binaryOptions?: Partial<BinaryReadOptions & BinaryWriteOptions>;
     tls?: ClientTls;
-    sessions?: SessionsOption;
-    logger?: Pick<Logger, "warn">;
-    observe?: ClientObserver;
 }
 
 interface TransportStats {

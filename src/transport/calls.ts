@@ -24,7 +24,7 @@ import type {
 import { Retries } from "../client/retry.ts";
 import { requiresSession, windowOf } from "../client/session-option.ts";
 import { giveMessage } from "../codec/complete.ts";
-import { ENCODING } from "../codec/compression.ts";
+import { type Compression, ENCODING } from "../codec/compression.ts";
 import type { Target } from "../connection/address.ts";
 import type { Addresses } from "../connection/addresses.ts";
 import type { NegotiateHeaders } from "../connection/negotiate.ts";
@@ -49,15 +49,15 @@ import { ObservedClientStream } from "../observe/client-call.ts";
 import { timeout } from "../options.ts";
 import type { Window } from "../session/session-window.ts";
 import { StreamingCallResponse, wholeResponse } from "./call-response.ts";
-import { nodeGzip } from "./gzip.ts";
 import { MethodHeaders } from "./method-headers.ts";
-import type { TransportOptions } from "./transport-options.ts";
+import type { CommonTransportOptions } from "./transport-options.ts";
 import { type Attempt, makeUnaryCall, type ReadyCall, type UnaryCallOwner } from "./unary-call.ts";
 
 /** The parts of a transport that all its calls use. */
 export interface CallsInit {
   readonly target: Target;
   readonly addresses: Addresses;
+  readonly compression: Compression;
 }
 
 /** A call whose options were read. */
@@ -70,7 +70,7 @@ interface BegunCall {
 
 /** Makes the calls of one transport: options and headers, interceptors, retries. */
 export class Calls implements CallOpener, UnaryCallOwner {
-  readonly #options: TransportOptions;
+  readonly #options: CommonTransportOptions;
   readonly closing: AbortSource;
   readonly #init: CallsInit;
   readonly #headers: Headers | (() => HeadersInit | Promise<HeadersInit>) | undefined;
@@ -88,7 +88,7 @@ export class Calls implements CallOpener, UnaryCallOwner {
   /** The window for calls that ask for a session; also set if the transport asks for none. */
   readonly #window: Window | undefined;
 
-  constructor(options: TransportOptions, init: CallsInit) {
+  constructor(options: CommonTransportOptions, init: CallsInit) {
     this.#options = options;
     this.#init = init;
     this.closing = init.addresses.closing;
@@ -107,7 +107,7 @@ export class Calls implements CallOpener, UnaryCallOwner {
       this.#headerOptions = new HeaderOptions(metadata, undefined);
       this.#negotiateHeaders = (method) => this.#methodHeaders.ofMethod(method, metadata);
     }
-    this.#messages = { ...limitsOf(options), compression: nodeGzip };
+    this.#messages = { ...limitsOf(options), compression: init.compression };
     this.#interceptors = aroundCall(options.interceptors ?? []);
     this.#window = windowOf(options.sessions || true);
   }
