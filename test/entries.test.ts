@@ -15,8 +15,11 @@ const { exports: all } = JSON.parse(readFileSync(join(root, "package.json"), "ut
 
 /** The entries, compiled from src/, by the names under which they are imported: `hawser`, `hawser/server` … */
 const entries = Object.entries(all as Record<string, string | Record<string, string>>).flatMap(
-  ([path, conditions]) =>
-    typeof conditions === "object" ? [{ name: `hawser${path.slice(1)}`, conditions }] : [],
+  ([path, all]) => {
+    if (typeof all !== "object") return [];
+    const { browser, ...conditions } = all;
+    return [{ name: `hawser${path.slice(1)}`, conditions, browser }];
+  },
 );
 
 test("each entry is the same file of src/ and of dist/, and src/ comes first", () => {
@@ -27,6 +30,13 @@ test("each entry is the same file of src/ and of dist/, and src/ comes first", (
     expect(conditions.types).toBe(`${built}.d.ts`);
     expect(conditions.default).toBe(`${built}.js`);
   }
+});
+
+test("under the condition browser, hawser is hawser/web", () => {
+  const web = entries.find(({ name }) => name === "hawser/web")?.conditions;
+  expect(entries.filter(({ browser }) => browser !== undefined)).toMatchObject([
+    { name: "hawser", browser: web },
+  ]);
 });
 
 test("Node resolves each entry to src/ under the condition hawser-source, and else to dist/", () => {

@@ -26,6 +26,7 @@ const layers: Record<string, readonly string[]> = {
       "observe",
     ],
   ],
+  "web.ts": ["client", "session", "connection", "web", "transport", "grpc", "observe"],
   "topics.ts": ["topics", "node", "observe"],
   "testing.ts": ["testing", "node"],
   // Users test with it: nothing of ours imports it but its entry.
@@ -46,6 +47,7 @@ const layers: Record<string, readonly string[]> = {
     ],
     ...everywhere,
   ],
+  web: ["transport", "connection", "codec", "http2", ...everywhere],
   transport: [
     ...["client", "connection", "session", "grpc", "codec", "http2", "version.ts"],
     ...everywhere,
@@ -185,7 +187,7 @@ test("src/ imports itself, gen/, Node, and the dependencies of the package, each
   expect([...packages].sort()).toEqual(Object.keys(manifest.dependencies).sort());
 });
 
-test.each(["src/index.ts", "src/server.ts", "src/topics.ts", "src/testing.ts"])(
+test.each(["src/index.ts", "src/web.ts", "src/server.ts", "src/topics.ts", "src/testing.ts"])(
   "%s imports an optional package only when a caller asks for it",
   (file) => {
     const reached = [...reachOf(file, true)];
@@ -217,12 +219,20 @@ test("files that also run without Node use no module and no global of Node", () 
   expect(reaching).toEqual([]);
 });
 
-test.each(["src/index.ts", "src/server.ts", "src/topics.ts", "src/testing.ts"])(
+test("the entry for browsers reaches nothing of Node's, and no compiled codec", () => {
+  const reached = [...reachOf("src/web.ts")];
+  expect(reached).toContain("src/codec/encode.ts");
+  expect(reached.filter((to) => /^src\/(node|server|codec\/compiled)\//.test(to))).toEqual([]);
+  expect(reached.filter((to) => isBuiltin(to))).toEqual([]);
+  expect(reached).not.toContain("@connectrpc/connect-node");
+});
+
+test.each(["src/index.ts", "src/web.ts", "src/server.ts", "src/topics.ts", "src/testing.ts"])(
   "%s has re-exports only, beside the import of its runtime",
   (file) => {
     const rest = (sources.get(file) as string)
       .replace(/^\/\*\* .* \*\/$/gm, "")
-      .replace('import "./node/runtime.ts";', "")
+      .replace(/^import "\.\/(node|web)\/runtime\.ts";$/m, "")
       .replace(/^export (type )?\{[^}]*\} from "[^"]+";$/gm, "");
     expect(rest.trim()).toBe("");
   },

@@ -141,3 +141,33 @@ test.each([
     expect(session.dialledMs).toHaveLength(length);
   },
 );
+
+test("a pause ends when the network may have returned, and the pauses after it begin anew", () => {
+  const session = cutOff();
+  session.pausesOf(6);
+  session.redial.onLost();
+  session.redial.endPause();
+  expect(session.dialledMs.at(-1)).toBe(session.time.nowMs);
+  const before = session.dialledMs.length;
+  session.time.pass(10_000);
+  expect(session.dialledMs).toHaveLength(before);
+  expect(session.pausesOf(3)).toEqual([0, 100, 160]);
+});
+
+test("a pause that the server asks for lasts, also if the network may have returned", () => {
+  const session = cutOff();
+  session.redial.onLost(500);
+  session.redial.endPause();
+  expect(session.dialledMs).toEqual([]);
+  session.time.pass(500);
+  expect(session.dialledMs).toEqual([500]);
+});
+
+test("no attempt follows if the network returns after the session has ended", () => {
+  const session = cutOff();
+  session.redial.onLost(500);
+  session.redial.stop();
+  session.redial.endPause();
+  session.time.pass(1000);
+  expect(session.dialledMs).toEqual([]);
+});

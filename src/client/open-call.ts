@@ -9,7 +9,8 @@ import type {
 import type { ConnectError, StreamResponse, Transport, UnaryResponse } from "@connectrpc/connect";
 import { asFailure, deadlineExceeded, fromAbort, handled } from "../failure.ts";
 import { LazyAbortController } from "../flow/lazy-abort.ts";
-import { type AbortSource, onAbort, startTimer } from "../flow/wait.ts";
+import type { Pause } from "../flow/pauses.ts";
+import { type AbortSource, onAbort, sleep, startTimer } from "../flow/wait.ts";
 import { type HeadersFunction, runHeaders } from "../grpc/call-headers.ts";
 import type { ClientCallObservation } from "../observe/client-call.ts";
 import type { CallOptions } from "./call-options.ts";
@@ -50,8 +51,11 @@ export interface StreamingCallInit<I extends DescMessage> extends CallInit {
 
 /** Makes calls on a Hawser transport, with options that Connect's Transport has no parameters for. */
 export interface CallOpener {
-  /** Aborts when the transport is closed. */
-  readonly closing: AbortSource;
+  /**
+   * Waits before a call is made again. The wait ends early if `signal` aborts, if the transport is closed, and, unless the
+   * server has asked for the pause, if the network may have returned.
+   */
+  pause(pause: Pause): Promise<void>;
   /** Tells the observer, if there is one, of a call that its caller makes of several ones, and ends itself. */
   observe(method: DescMethod, timeoutMs: number | undefined): ClientCallObservation | undefined;
   openCall<I extends DescMessage, O extends DescMessage>(
@@ -78,7 +82,7 @@ export function withCallOpener<T extends Transport>(
     openCall: { value: opener.openCall.bind(opener) },
     openUnaryCall: { value: opener.openUnaryCall.bind(opener) },
     observe: { value: opener.observe.bind(opener) },
-    closing: { value: opener.closing },
+    pause: { value: opener.pause.bind(opener) },
   });
 }
 
@@ -86,9 +90,9 @@ function hasCallOpener(transport: Transport): transport is Transport & CallOpene
   return "openCall" in transport && "openUnaryCall" in transport;
 }
 
-/** Returns the signal that aborts when the transport is closed. Transports that are not Hawser's do not have one. */
-export function closingOf(transport: Transport): AbortSource | undefined {
-  return hasCallOpener(transport) ? transport.closing : undefined;
+/** As CallOpener.pause(). A transport that is not Hawser's cannot end the pause. */
+export function pause(transport: Transport, pause: Pause): Promise<void> {
+  return hasCallOpener(transport) ? transport.pause(pause) : sleep(pause.ms, pause.signal);
 }
 
 /** Tells the observer of a transport, if it has one, of a call that is made of several ones. */
@@ -162,16 +166,21 @@ async function runHeadersBefore(
   const startedAtMs = performance.now();
   const ended = Promise.withResolvers<never>();
   handled(ended.promise);
-  using _abort = onAbort(signal, (reason) => ended.reject(fromAbort(reason)));
+  const listening = onAbort(signal, (reason) => ended.reject(fromAbort(reason)));
   const limitMs = timeoutMs !== undefined && timeoutMs > 0 ? timeoutMs : undefined;
-  using _timer =
+  const timer =
     limitMs === undefined
       ? undefined
       : startTimer(limitMs, () => ended.reject(deadlineExceeded(limitMs)));
-  const header = await Promise.race([runHeaders(headers), ended.promise]);
-  const elapsedMs = performance.now() - startedAtMs;
-  return {
-    header,
-    timeoutMs: limitMs === undefined ? timeoutMs : Math.max(limitMs - elapsedMs, 1),
-  };
+  try {
+    const header = await Promise.race([runHeaders(headers), ended.promise]);
+    const elapsedMs = performance.now() - startedAtMs;
+    return {
+      header,
+      timeoutMs: limitMs === undefined ? timeoutMs : Math.max(limitMs - elapsedMs, 1),
+    };
+  } finally {
+    listening[Symbol.dispose]();
+    timer?.[Symbol.dispose]();
+  }
 }

@@ -18,6 +18,9 @@ const RETRIED_CODES: Record<AttemptEnd, readonly Code[]> = {
   here: [Code.Unavailable],
 };
 
+/** The server's header for the pause before another attempt (gRPC A6). */
+const PUSHBACK = "grpc-retry-pushback-ms";
+
 /** The pauses after attempts that made no progress. */
 export const BACKOFF = {
   ...{ initialMs: 100, factor: 1.6, maxMs: 5000, jitter: GRPC_JITTER },
@@ -70,11 +73,16 @@ export function waitBeforeNext(
   const { failures, elapsedMs } = backoff;
   const pauseMs = backoff.failed();
   const waitMs = failures > 0 ? pauseMs : Math.max(SPACING_MS - elapsedMs, 0);
-  const pushback = error.metadata.get("grpc-retry-pushback-ms");
+  const pushback = error.metadata.get(PUSHBACK);
   if (pushback === null) return waitMs;
   // A number is the pause that the server asks for; any other value forbids another attempt (gRPC A6).
   if (!/^\d{1,9}$/.test(pushback)) return undefined;
   return failures > 0 ? Math.max(Number(pushback), waitMs) : Number(pushback);
+}
+
+/** Whether the server has asked for the pause after `error`. */
+export function isPauseAsked(error: ConnectError): boolean {
+  return error.metadata.has(PUSHBACK);
 }
 
 function endOf(error: ConnectError): AttemptEnd {

@@ -8,14 +8,14 @@ import { Code, type ConnectError, type Transport } from "@connectrpc/connect";
 import { asFailure, deadlineExceeded, fromAbort } from "../failure.ts";
 import { Backoff } from "../flow/backoff.ts";
 import { one } from "../flow/pump.ts";
-import { onAbort, sleep, startTimer } from "../flow/wait.ts";
+import { onAbort, startTimer } from "../flow/wait.ts";
 import type { ClientCallObservation } from "../observe/client-call.ts";
 import { warningsOf } from "../observe/stalls.ts";
 import { CallLifecycle, type CallState, type LivingCall } from "./call-lifecycle.ts";
 import { type CallOptions, refusalOf } from "./call-options.ts";
-import { closingOf, observationOf } from "./open-call.ts";
+import { observationOf, pause } from "./open-call.ts";
 import type { Resumption } from "./resume.ts";
-import { BACKOFF, madeProgress, waitBeforeNext } from "./resume-policy.ts";
+import { BACKOFF, isPauseAsked, madeProgress, waitBeforeNext } from "./resume-policy.ts";
 import type { CallUse } from "./stall-watch.ts";
 import { type ServerStream, StreamingCall } from "./streaming-call.ts";
 
@@ -196,7 +196,7 @@ export class ResumingCall<I extends DescMessage, O extends DescMessage>
         this.#observation?.onRetry(error, waitMs);
         this.#lifecycle.change("resuming");
         // An attempt on a transport that was closed fails immediately, with the reason.
-        await sleep(waitMs, signal, closingOf(this.#transport));
+        await pause(this.#transport, { ms: waitMs, isAsked: isPauseAsked(error), signal });
       }
       if (ended !== undefined) {
         this.#lifecycle.end({ trailer: ended });

@@ -1,3 +1,5 @@
+import { Code, type ConnectError } from "@connectrpc/connect";
+import { failure } from "../failure.ts";
 import type { Work } from "../flow/semaphore.ts";
 
 /**
@@ -32,4 +34,22 @@ export interface InflateLimits {
   readonly readMaxBytes: number;
   /** The owner of the message: messages of several owners are inflated in turns. */
   readonly owner: object | undefined;
+}
+
+/** Makes the error of a message that cannot be inflated. */
+export function notGzip(cause: unknown): ConnectError {
+  return failure(Code.Internal, "a message could not be decompressed: it is not gzip", cause);
+}
+
+/** Makes the error of a message of `bytes` that inflates to more than `readMaxBytes`. */
+export function inflatesTooLarge(
+  bytes: number,
+  readMaxBytes: number,
+  cause?: unknown,
+): ConnectError {
+  return failure(
+    Code.ResourceExhausted,
+    `message of ${bytes} B (gzip) inflates to over readMaxBytes ${readMaxBytes} B: send smaller messages or raise readMaxBytes`,
+    cause,
+  );
 }

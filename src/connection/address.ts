@@ -17,13 +17,24 @@ export interface Target {
   readonly pathPrefix: string;
 }
 
+/** The forms of a baseUrl on Node. */
+const NODE_FORMS = "http://host:port, https://host:port or unix:/path";
+
+/** The forms of a baseUrl in a browser. */
+export const WEB_FORMS = "http://host:port or https://host:port";
+
 /**
  * Reads the baseUrls of one transport. Throws INVALID_ARGUMENT if one of them is
  * not valid, if the list is empty, and if they differ in more than host and
  * port.
+ *
+ * @param forms those that are allowed; default: all
  */
-export function parseTargets(baseUrl: string | readonly string[]): [Target, ...Target[]] {
-  const [first, ...others] = [baseUrl].flat().map(parseTarget);
+export function parseTargets(
+  baseUrl: string | readonly string[],
+  forms = NODE_FORMS,
+): [Target, ...Target[]] {
+  const [first, ...others] = [baseUrl].flat().map((one) => parseTarget(one, forms));
   if (first === undefined) {
     throw failure(Code.InvalidArgument, "baseUrl is an empty list: name one address, or several");
   }
@@ -38,11 +49,12 @@ export function parseTargets(baseUrl: string | readonly string[]): [Target, ...T
 }
 
 /** Reads a baseUrl. Throws INVALID_ARGUMENT, with an example, if it is not valid. */
-function parseTarget(baseUrl: string): Target {
-  if (typeof baseUrl !== "string") throw invalid(baseUrl);
-  if (baseUrl.startsWith("unix:")) {
+function parseTarget(baseUrl: string, forms: string): Target {
+  const invalid = () => wrong({ of: "createTransport", option: "baseUrl" }, baseUrl, forms);
+  if (typeof baseUrl !== "string") throw invalid();
+  if (baseUrl.startsWith("unix:") && forms === NODE_FORMS) {
     const path = baseUrl.slice("unix:".length).replace(/^\/\/(?=\/)/, "");
-    if (path === "") throw invalid(baseUrl);
+    if (path === "") throw invalid();
     const name = `unix:${path}`;
     return {
       name,
@@ -57,10 +69,10 @@ function parseTarget(baseUrl: string): Target {
   try {
     url = new URL(baseUrl);
   } catch {
-    throw invalid(baseUrl);
+    throw invalid();
   }
   const tls = url.protocol === "https:";
-  if ((!tls && url.protocol !== "http:") || url.hostname === "") throw invalid(baseUrl);
+  if ((!tls && url.protocol !== "http:") || url.hostname === "") throw invalid();
   const hostname = url.hostname.replace(/^\[(.*)\]$/, "$1");
   const port = url.port === "" ? (tls ? 443 : 80) : Number(url.port);
   return {
@@ -71,12 +83,4 @@ function parseTarget(baseUrl: string): Target {
     hostname,
     pathPrefix: url.pathname.replace(/\/+$/, ""),
   };
-}
-
-function invalid(baseUrl: unknown) {
-  return wrong(
-    { of: "createTransport", option: "baseUrl" },
-    baseUrl,
-    "http://host:port, https://host:port or unix:/path",
-  );
 }

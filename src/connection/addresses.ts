@@ -2,7 +2,8 @@ import { Code, type ConnectError } from "@connectrpc/connect";
 import { asFailure, failure, handled } from "../failure.ts";
 import { realClock } from "../flow/clock.ts";
 import { LazyAbortController } from "../flow/lazy-abort.ts";
-import { type AbortSource, settled } from "../flow/wait.ts";
+import { type Pause, Pauses } from "../flow/pauses.ts";
+import { type AbortSource, settled, sleep } from "../flow/wait.ts";
 import type { ConnectionsStats } from "../observe/stats.ts";
 import { Acknowledgements } from "../session/acknowledgements.ts";
 import type { Target } from "./address.ts";
@@ -33,11 +34,16 @@ export class Addresses {
   /** Undefined until it is asked, or if there is one address. */
   #question: SessionQuestion | undefined;
   readonly #closing = new LazyAbortController();
+  readonly #pauses = new Pauses();
   #at = 0;
 
   constructor(targets: readonly Target[], options: ConnectionsOptions) {
     this.#all = targets.map((target, at) => {
-      const owner = { closing: this.#closing, onDrain: () => this.#drains(at) };
+      const owner = {
+        closing: this.#closing,
+        pauses: this.#pauses,
+        onDrain: () => this.#drains(at),
+      };
       return new Connections(target, options, owner);
     });
   }
@@ -77,6 +83,22 @@ export class Addresses {
   /** Tries to connect more often from now on: there are calls that reconnect by themselves. */
   useFastReconnect(): void {
     for (const connections of this.#all) connections.useFastReconnect();
+  }
+
+  /** Waits before a call is made again. expectNetwork() ends the wait, unless the server has asked for it. */
+  pause({ ms, isAsked, signal }: Pause): Promise<void> {
+    return isAsked
+      ? sleep(ms, signal, this.#closing)
+      : this.#pauses.sleep(ms, signal, this.#closing);
+  }
+
+  /**
+   * Makes the next attempts now, of connections, of sessions and of calls that continue from a cursor: the network may
+   * have returned.
+   */
+  expectNetwork(): void {
+    for (const connections of this.#all) connections.expectNetwork();
+    this.#pauses.end();
   }
 
   /** Returns a connection with a free stream, if there is one. */

@@ -1,8 +1,9 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import { asFailure, failure, ownCopy } from "../failure.ts";
 import { Backoff, type BackoffOptions, GRPC_JITTER } from "../flow/backoff.ts";
+import type { Pauses } from "../flow/pauses.ts";
 import { runtime } from "../flow/runtime.ts";
-import { type AbortSource, sleep, startTimer } from "../flow/wait.ts";
+import { type AbortSource, startTimer } from "../flow/wait.ts";
 import type { ConnectionsStats } from "../observe/stats.ts";
 import type { OpenSession } from "../session/attachment.ts";
 import type { Target } from "./address.ts";
@@ -21,6 +22,8 @@ export interface ConnectionsOptions {
 export interface ConnectionsOwner {
   /** Aborts when the transport is closed, before close() is called. */
   readonly closing: AbortSource;
+  /** The pauses before further attempts to connect. */
+  readonly pauses: Pauses;
   /** Called when the server asks for new calls to go elsewhere. */
   onDrain(): void;
 }
@@ -151,6 +154,12 @@ export class Connections implements ConnectionOwner {
   resetBackoff(): void {
     this.#backoff.succeeded();
     this.#retryAt = 0;
+  }
+
+  /** Forgets the failed attempts, and lets the sessions dial now: the network may have returned. */
+  expectNetwork(): void {
+    this.resetBackoff();
+    for (const session of this.#openSessions ?? []) session.expectNetwork();
   }
 
   /** The error of the previous attempt, if it failed. */
@@ -336,7 +345,7 @@ export class Connections implements ConnectionOwner {
 
   async #connect(waitMs: number): Promise<void> {
     const { closing } = this;
-    if (waitMs > 0) await sleep(waitMs, closing);
+    if (waitMs > 0) await this.#owner.pauses.sleep(waitMs, closing);
     if (closing.aborted) throw closing.reason;
     if (this.isUsable) {
       // During the pause the waiting calls may have got a free stream, or have ended.

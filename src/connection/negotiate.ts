@@ -91,8 +91,12 @@ async function negotiate(connection: Connection, headers: NegotiateHeaders): Pro
   });
   stream.write(0, toBinary(NegotiateRequestSchema, create(NegotiateRequestSchema)));
   stream.endSend();
-  using _timer = startTimer(ANSWER_MS, plain);
-  await promise;
+  const timer = startTimer(ANSWER_MS, plain);
+  try {
+    await promise;
+  } finally {
+    timer[Symbol.dispose]();
+  }
   stream.reset(failure(Code.Canceled, "the server's answer came too late"));
 }
 

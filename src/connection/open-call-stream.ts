@@ -35,8 +35,8 @@ export interface CallStreamOptions {
   readonly window: Window | undefined;
   /** Whether the call fails if it gets no session. */
   readonly isSessionRequired: boolean;
-  /** Whether the call reconnects by itself when it is lost: then connections are tried more often. */
-  readonly fastReconnect: boolean;
+  /** Whether the server is asked whether it keeps sessions although the call has none. The call does not wait for that. */
+  readonly asks: boolean;
   readonly watcher: CallStreamWatcher | undefined;
 }
 
@@ -57,8 +57,8 @@ export function openCallStream(options: CallStreamOptions, call: ClientCallListe
   const isWanted = () => !call.isOver;
   if (window === undefined) {
     openPlain(options, call);
-    // Asks only to learn whether it is a Hawser server: that one is sent pings more often, which detect a loss sooner.
-    if (options.fastReconnect && ready?.mustNegotiate !== false) {
+    // A Hawser server is sent pings more often, which detect a loss sooner.
+    if (options.asks && ready?.mustNegotiate !== false) {
       addresses.question.ask(negotiateHeaders, { isWanted, onAnswer() {}, onFailed() {} });
     }
   } else if (ready?.sessionSettings !== undefined && !ready.mustNegotiate) {

@@ -58,11 +58,13 @@ export class SessionCancels {
     await Promise.resolve();
     if (this.#underWay.size === 0) return;
     // The timer keeps the process alive until transport.close() resolves: nothing else may.
-    using _timer = startTimer(CLOSING_MS, () => this.#allSent.resolve(), true);
-    using _headers = startTimer(CLOSING_HEADERS_MS, () => {
+    const timer = startTimer(CLOSING_MS, () => this.#allSent.resolve(), true);
+    const headers = startTimer(CLOSING_HEADERS_MS, () => {
       for (const endWait of this.#renewing) endWait();
     });
     await this.#allSent.promise;
+    timer[Symbol.dispose]();
+    headers[Symbol.dispose]();
   }
 
   /** Resolves when the new headers are known, or the wait for them has ended. */

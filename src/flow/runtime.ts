@@ -41,8 +41,8 @@ export interface Runtime {
 const ascii = new TextDecoder();
 const noContext: AsyncContext = { runInAsyncScope: (run) => run() };
 
-/** What this program runs in. Only setRuntime() changes it. */
-export let runtime: Runtime = {
+/** What works in any program. */
+export const anywhere: Runtime = {
   inLaterTurn: (run) => void setTimeout(run, 0),
   afterMicrotasks: (run) => queueMicrotask(() => queueMicrotask(run)),
   currentContext: () => noContext,
@@ -51,11 +51,17 @@ export let runtime: Runtime = {
   asciiText: (bytes, start, end) => ascii.decode(bytes.subarray(start, end)),
 };
 
+/** What this program runs in. Only setRuntime() changes it. */
+export let runtime = anywhere;
+
 export function setRuntime(ofThisProgram: Runtime): void {
   runtime = ofThisProgram;
 }
 
-/** Lets the process end although the timer runs. A browser's timers are numbers, and do not keep anything alive. */
-export function unref(timer: ReturnType<typeof setTimeout>): void {
+/**
+ * Lets the process end although the timer runs, or the port is open. A browser's timers are numbers, and keep nothing
+ * alive.
+ */
+export function unref(timer: ReturnType<typeof setTimeout> | MessagePort): void {
   (timer as { unref?: () => void }).unref?.();
 }

@@ -76,14 +76,13 @@ class Timer implements Disposable {
 /** Waits for `ms`, or until one of the signals aborts. Unlike startTimer(), it keeps the process alive. */
 export async function sleep(
   ms: number,
-  signal: AbortSource | undefined,
-  closing?: AbortSource,
+  ...signals: readonly (AbortSource | undefined)[]
 ): Promise<void> {
   const { promise, resolve } = Promise.withResolvers<void>();
-  using _timer = startTimer(ms, resolve, true);
-  using _signal = onAbort(signal, () => resolve());
-  using _closing = onAbort(closing, () => resolve());
+  const timer = startTimer(ms, resolve, true);
+  const listening = signals.map((signal) => onAbort(signal, () => resolve()));
   await promise;
+  for (const ending of [timer, ...listening]) ending[Symbol.dispose]();
 }
 
 /** Resolves when the promise has settled, or after `ms`. */

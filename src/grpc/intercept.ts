@@ -67,8 +67,12 @@ export function intercepted(signal: AbortSource | undefined, deadline: Deadline 
     signal: controller.signal,
     /** Settles as `answer` does; rejects if the call ends before. */
     async race<T>(answer: Promise<T>): Promise<T> {
-      using _process = timer && keepAlive();
-      return await Promise.race([answer, cut.promise]);
+      const holding = timer && keepAlive();
+      try {
+        return await Promise.race([answer, cut.promise]);
+      } finally {
+        holding?.[Symbol.dispose]();
+      }
     },
     end,
   };

@@ -1,11 +1,15 @@
 import { constants } from "node:buffer";
 import { promisify } from "node:util";
 import * as zlib from "node:zlib";
-import { Code, type ConnectError } from "@connectrpc/connect";
+import type { ConnectError } from "@connectrpc/connect";
 import type { Compression as ConnectCompression } from "@connectrpc/connect/protocol";
 import { compressionGzip } from "@connectrpc/connect-node";
-import type { Compression, InflateLimits } from "../codec/compression.ts";
-import { failure } from "../failure.ts";
+import {
+  type Compression,
+  type InflateLimits,
+  inflatesTooLarge,
+  notGzip,
+} from "../codec/compression.ts";
 import { Semaphore, type Work } from "../flow/semaphore.ts";
 import { slices } from "../flow/slice.ts";
 
@@ -118,12 +122,5 @@ function isTooLarge(error: unknown): boolean {
 }
 
 function refusal(bytes: Uint8Array, readMaxBytes: number, error: unknown): ConnectError {
-  if (!isTooLarge(error)) {
-    return failure(Code.Internal, "a message could not be decompressed: it is not gzip", error);
-  }
-  return failure(
-    Code.ResourceExhausted,
-    `message of ${bytes.length} B (gzip) inflates to over readMaxBytes ${readMaxBytes} B: send smaller messages or raise readMaxBytes`,
-    error,
-  );
+  return isTooLarge(error) ? inflatesTooLarge(bytes.length, readMaxBytes, error) : notGzip(error);
 }

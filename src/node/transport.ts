@@ -24,6 +24,7 @@ export function createTransport(options: TransportOptions): ClosableTransport {
   const tls = clientTls(HERE, options.tls);
   return makeTransport(options, {
     targets,
+    pathPrefix: targets[0].pathPrefix,
     compression: nodeGzip,
     buffers: outputBuffers,
     connectBy: (connectOptions) => connectBy({ ...connectOptions, tls }),

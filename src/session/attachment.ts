@@ -103,6 +103,8 @@ export interface OpenSession {
   readonly state: AttachmentState<unknown>["is"];
   /** Called when the transport is closed: ends the session, and cancels it at its server. */
   leave(reason: ConnectError): void;
+  /** Called when the network may have returned: ends the pause before the next attempt. */
+  expectNetwork(): void;
 }
 
 /** Gives a client's session its streams. */

@@ -115,6 +115,10 @@ export class ClientSession
     this.#fail(reason);
   }
 
+  expectNetwork(): void {
+    this.#redial.endPause();
+  }
+
   // WaitingForConnection: called by the Dialler.
 
   onReached(): void {

@@ -32,7 +32,10 @@ export class Redial {
   readonly #backoff: Backoff;
   /** Runs from the loss until a server answers. */
   #grace: Disposable | undefined;
+  /** The pause before the next attempt; undefined if there is none. */
   #pause: Disposable | undefined;
+  /** Whether the server has asked for that pause. */
+  #isPauseAsked = false;
   /** Whether stop() was called. */
   #isStopped = false;
   /** Whether a stream was lost, or could not be opened, since a message last arrived. */
@@ -89,7 +92,23 @@ export class Redial {
     }
     const pauseMs = this.#backoff.failed(waitMs);
     if (pauseMs === 0) this.#session.onDue();
-    else this.#pause = this.#clock.startTimer(pauseMs, () => this.#session.onDue());
+    else {
+      this.#isPauseAsked = waitMs !== undefined;
+      this.#pause = this.#clock.startTimer(pauseMs, () => this.#onPauseOver());
+    }
+  }
+
+  /** Ends the pause before the next attempt, unless the server has asked for it. */
+  endPause(): void {
+    if (this.#pause === undefined || this.#isPauseAsked) return;
+    this.#backoff.succeeded();
+    this.#pause[Symbol.dispose]();
+    this.#onPauseOver();
+  }
+
+  #onPauseOver(): void {
+    this.#pause = undefined;
+    this.#session.onDue();
   }
 
   /** Stops the timers: the session has ended. */
@@ -97,5 +116,6 @@ export class Redial {
     this.#isStopped = true;
     this.#grace?.[Symbol.dispose]();
     this.#pause?.[Symbol.dispose]();
+    this.#pause = undefined;
   }
 }

@@ -31,6 +31,7 @@ import type { NegotiateHeaders } from "../connection/negotiate.ts";
 import { openCallStream } from "../connection/open-call-stream.ts";
 import { RequestHeaders } from "../connection/request-headers.ts";
 import { asFailure, ownCopy } from "../failure.ts";
+import type { Pause } from "../flow/pauses.ts";
 import { map } from "../flow/pump.ts";
 import { type AbortSource, onAbort } from "../flow/wait.ts";
 import {
@@ -58,6 +59,11 @@ export interface CallsInit {
   readonly target: Target;
   readonly addresses: Addresses;
   readonly compression: Compression;
+  /**
+   * Whether a call without a session asks whether the server keeps sessions, after it was made: so that a later call with one
+   * need not wait for the answer.
+   */
+  readonly asksEarly: boolean;
 }
 
 /** A call whose options were read. */
@@ -85,6 +91,7 @@ export class Calls implements CallOpener, UnaryCallOwner {
   readonly #gzip: boolean;
   /** Makes the headers of Negotiate; undefined if the option `headers` is a function, whose values change. */
   readonly #negotiateHeaders: NegotiateHeaders | undefined;
+  readonly #asksEarly: boolean;
   /** The window for calls that ask for a session; also set if the transport asks for none. */
   readonly #window: Window | undefined;
 
@@ -109,7 +116,12 @@ export class Calls implements CallOpener, UnaryCallOwner {
     }
     this.#messages = { ...limitsOf(options), compression: init.compression };
     this.#interceptors = aroundCall(options.interceptors ?? []);
+    this.#asksEarly = init.asksEarly && options.sessions !== false;
     this.#window = windowOf(options.sessions || true);
+  }
+
+  pause(pause: Pause): Promise<void> {
+    return this.#init.addresses.pause(pause);
   }
 
   /** There is no observer: with one, the calls are ObservedCalls. */
@@ -241,10 +253,11 @@ export class Calls implements CallOpener, UnaryCallOwner {
   ): Promise<HeaderValues> {
     const linked = intercepted(signal, deadline);
     const closed = Promise.withResolvers<never>();
-    using _closing = onAbort(this.closing, (reason) => closed.reject(ownCopy(asFailure(reason))));
+    const closing = onAbort(this.closing, (reason) => closed.reject(ownCopy(asFailure(reason))));
     try {
       return await Promise.race([linked.race(pending), closed.promise]);
     } finally {
+      closing[Symbol.dispose]();
       linked.end();
     }
   }
@@ -283,7 +296,7 @@ export class Calls implements CallOpener, UnaryCallOwner {
       readMaxBytes: this.#messages.readMaxBytes,
       window: method.methodKind === "unary" ? undefined : windowOf(sessions, this.#window),
       isSessionRequired: requiresSession(init.sessions, this.#options.sessions),
-      fastReconnect,
+      asks: fastReconnect || this.#asksEarly,
       watcher: observation?.watching(watcher) ?? watcher,
     };
     const callInit = {

@@ -37,16 +37,22 @@ export interface ConnectOptions extends ClientConnectionOptions {
 /** What a transport needs from the platform on which it runs. */
 export interface Platform extends Pick<ClientConnectionOptions, "buffers"> {
   readonly targets: readonly [Target, ...Target[]];
+  /** What stands before the path of every request. */
+  readonly pathPrefix: string;
   readonly compression: Compression;
   readonly connectBy: (options: ConnectOptions) => Connect;
+  /** Calls `run` when the network may have returned, until disposed. Default: the platform does not know. */
+  readonly onNetwork?: (run: () => void) => Disposable;
+  /** As CallsInit.asksEarly. Default: false. */
+  readonly asksEarly?: boolean;
 }
 
 /** Makes a transport of options that were checked. */
 export function makeTransport(
   options: CommonTransportOptions,
-  { targets, compression, buffers, connectBy }: Platform,
+  platform: Platform,
 ): ClosableTransport {
-  const [target] = targets;
+  const { targets, pathPrefix, compression, buffers, connectBy, asksEarly = false } = platform;
   const { keepalive, connectTimeoutMs = 10_000, logger = console, observe } = options;
   const notifier =
     observe && new Notifier(observe, (message, error) => log(logger, "warn", message, error));
@@ -56,7 +62,9 @@ export function makeTransport(
     connectTimeoutMs,
     keepalive,
   });
-  const calls = new Calls(options, { target, addresses, compression });
+  const target = { ...targets[0], pathPrefix };
+  const calls = new Calls(options, { target, addresses, compression, asksEarly });
+  const network = platform.onNetwork?.(() => addresses.expectNetwork());
   const { timeoutMs } = options;
   const opener =
     notifier === undefined
@@ -66,6 +74,7 @@ export function makeTransport(
 
   async function close(): Promise<void> {
     stalls[Symbol.dispose]();
+    network?.[Symbol.dispose]();
     const { name } = addresses;
     const what = `the transport to ${name} was closed: create another to make calls`;
     await addresses.close(failure(Code.Canceled, what));

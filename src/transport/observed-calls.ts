@@ -7,7 +7,7 @@ import type {
 import type { StreamResponse, UnaryResponse } from "@connectrpc/connect";
 import type { CallOpener, StreamingCallInit, UnaryCallInit } from "../client/open-call.ts";
 import { asFailure } from "../failure.ts";
-import type { AbortSource } from "../flow/wait.ts";
+import type { Pause } from "../flow/pauses.ts";
 import { addMetadata, asHeaders, notAllowed } from "../grpc/metadata.ts";
 import { ClientCallObservation } from "../observe/client-call.ts";
 import type { ClientObserver } from "../observe/events.ts";
@@ -32,8 +32,8 @@ export class ObservedCalls implements CallOpener {
     this.#init = init;
   }
 
-  get closing(): AbortSource {
-    return this.#init.calls.closing;
+  pause(pause: Pause): Promise<void> {
+    return this.#init.calls.pause(pause);
   }
 
   observe(method: DescMethod, timeoutMs = this.#init.timeoutMs): ClientCallObservation {
