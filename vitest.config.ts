@@ -79,7 +79,12 @@ export default defineConfig({
     projects: [
       {
         extends: true,
-        test: { name: "sessions", include: isPoisoned ? files(poisoned) : ["test/**/*.test.ts"] },
+        test: {
+          name: "sessions",
+          include: isPoisoned ? files(poisoned) : ["test/**/*.test.ts"],
+          // npm run test:browser
+          exclude: ["test/browser/**"],
+        },
       },
       {
         extends: true,

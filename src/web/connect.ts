@@ -12,7 +12,7 @@ const SUBPROTOCOL = "hawser.h2.v1";
 
 /** A page is not told why a WebSocket fails. */
 const REFUSED =
-  "no WebSocket there: is the server up, does it have the option webSocket with this path, and is this page's origin among its origins?";
+  "no WebSocket there: is the server up, does it have the option webSocket with this path, is this page's origin among its origins, and is it allowed by connect-src of the page's policy?";
 
 /** The options for making connections. */
 export interface PathOptions extends ConnectOptions {
@@ -60,11 +60,13 @@ function connect(
     }
     const pipe = new WebSocketPipe(socket);
     leave = () => {
-      socket.onopen = socket.onclose = null;
+      socket.onopen = socket.onerror = null;
       socket.close();
     };
-    socket.onclose = () => fail(REFUSED);
+    // Nothing closes if the page's policy forbids the address.
+    socket.onerror = () => fail(REFUSED);
     socket.onopen = () => {
+      socket.onerror = null;
       leave = () => pipe.destroy();
       const connection = new ClientConnection({ target, pipe, owner, buffers, budget, notifier });
       connection.ready.then(

@@ -3,11 +3,7 @@
  * anybody may write it. Cuts and silence are made between the pipe and the server.
  */
 
-import { once } from "node:events";
-import type { AddressInfo } from "node:net";
-import { connect } from "node:net";
 import { expect } from "vitest";
-import { WebSocketServer } from "ws";
 import { greeter as example } from "../../examples/greeter/handlers.ts";
 import { Greeter } from "../../gen/example/greeter_pb.js";
 import { setRuntime } from "../../src/flow/runtime.ts";
@@ -23,6 +19,7 @@ import {
   type TransportOptions,
 } from "../../src/web.ts";
 import { settles } from "./gate.ts";
+import { openPipe } from "./web-socket-to-tcp.ts";
 
 setRuntime(webRuntime);
 
@@ -70,39 +67,6 @@ export async function startWeb(setup: WebSetup = {}): Promise<WebWorld> {
       expect.soft(pipe.open, "WebSockets left open").toBe(0);
       await pipe.close();
       await world[Symbol.asyncDispose]();
-    },
-  };
-}
-
-/** Opens a WebSocket server that passes the bytes of each WebSocket to a connection of its own to `port`. */
-async function openPipe(port: number) {
-  const opened: string[] = [];
-  const server = new WebSocketServer({
-    ...{ host: "127.0.0.1", port: 0, perMessageDeflate: false },
-    handleProtocols: (offered) => offered.has("hawser.h2.v1") && "hawser.h2.v1",
-  });
-  server.on("connection", (webSocket, { url = "" }) => {
-    opened.push(url);
-    const socket = connect(port, "127.0.0.1").setNoDelay(true);
-    socket.on("data", (bytes) => webSocket.send(bytes));
-    webSocket.on("message", (bytes) => socket.write(bytes as Buffer));
-    // As a network does that is gone: without a closing handshake.
-    socket.on("close", () => webSocket.terminate());
-    socket.on("error", () => {});
-    webSocket.on("close", () => socket.destroy());
-    webSocket.on("error", () => {});
-  });
-  await once(server, "listening");
-  return {
-    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
-    opened,
-    get open() {
-      return server.clients.size;
-    },
-    async close() {
-      for (const client of server.clients) client.terminate();
-      server.close();
-      await once(server, "close");
     },
   };
 }

@@ -1,0 +1,86 @@
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { build } from "esbuild";
+import { type BrowserContext, chromium, type Page } from "playwright-core";
+import { greeter } from "../../examples/greeter/handlers.ts";
+import { Greeter } from "../../gen/example/greeter_pb.js";
+import type { TcpLink } from "../../src/testing/link.ts";
+import { startWorld, type World } from "../../src/testing.ts";
+import { openPipe } from "../support/web-socket-to-tcp.ts";
+import type { page as pageApi } from "./page.ts";
+
+type PageApi = typeof pageApi;
+
+/** Chromium as Debian installs it, or as CHROMIUM says. */
+export const executablePath = process.env.CHROMIUM ?? "/usr/bin/chromium";
+
+export const hasChromium = existsSync(executablePath);
+if (!hasChromium) console.log(`skipped: there is no Chromium at ${executablePath}`);
+
+/** Nothing but the script of the page's own origin, and connections to it. */
+const POLICY = "default-src 'none'; script-src 'self'; connect-src 'self'";
+
+const folder = fileURLToPath(new URL(".", import.meta.url));
+
+export interface Scene extends AsyncDisposable {
+  readonly context: BrowserContext;
+  readonly page: Page;
+  readonly link: TcpLink;
+  readonly server: World["server"];
+  /** The paths of the WebSockets that were opened so far. */
+  readonly opened: readonly string[];
+  /** Calls a function of page.ts in the page. */
+  run<Name extends keyof PageApi>(
+    name: Name,
+    ...args: Parameters<PageApi[Name]>
+  ): Promise<Awaited<ReturnType<PageApi[Name]>>>;
+}
+
+/** Starts a server, a WebSocket-to-TCP pipe in front of it that has the page, and Chromium with the page open. */
+export async function openPage(): Promise<Scene> {
+  const { outputFiles } = await build({
+    entryPoints: [join(folder, "page.ts")],
+    ...{ bundle: true, write: false, format: "esm", platform: "browser", target: "es2022" },
+    conditions: ["hawser-source"],
+  });
+  const script = outputFiles[0]?.text;
+  const world = await startWorld((router) => router.service(Greeter, greeter));
+  const link = world.link as TcpLink;
+  const pipe = await openPipe(link.port, ({ url }, response) => {
+    if (url === "/page.js") response.setHeader("content-type", "text/javascript").end(script);
+    else {
+      response.setHeader("content-type", "text/html").setHeader("content-security-policy", POLICY);
+      const tag = url === "/" ? '<script type="module" src="/page.js"></script>' : "";
+      response.end(`<!doctype html><title>test</title>${tag}`);
+    }
+  });
+  const browser = await chromium.launch({
+    executablePath,
+    args: ["--no-sandbox", "--disable-gpu"],
+    // Playwright turns the cache off that this is about.
+    ignoreDefaultArgs: ["--disable-back-forward-cache"],
+  });
+  const context = await browser.newContext();
+  const page = await context.newPage();
+  await page.goto(pipe.url);
+  await page.waitForFunction(() => "page" in window);
+  return {
+    ...{ context, page, link, server: world.server, opened: pipe.opened },
+    run: (name, ...args) =>
+      page.evaluate(
+        ([name, args]) => {
+          const { page } = window as unknown as {
+            page: Record<string, (...args: unknown[]) => unknown>;
+          };
+          return page[name]?.(...args) as never;
+        },
+        [name, args] as const,
+      ),
+    async [Symbol.asyncDispose]() {
+      await browser.close();
+      await pipe.close();
+      await world[Symbol.asyncDispose]();
+    },
+  };
+}
