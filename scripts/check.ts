@@ -2,7 +2,7 @@
  * Runs all checks of CI except the tests, without a network, in two lanes at the same time:
  *
  *     sources   types, code style, the contract, gen/     each by itself
- *     package   build -> pack -> publint -> attw          each needs the one before
+ *     package   build -> a page's size -> pack -> publint -> attw          each needs the one before
  *
  * Prints one line a step; the output of a step is shown only if it fails.
  */
@@ -11,6 +11,7 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { bundle } from "./web-page.ts";
 
 interface Step {
   title: string;
@@ -23,6 +24,9 @@ interface Step {
 const root = fileURLToPath(new URL("..", import.meta.url));
 const temporary = mkdtempSync(join(tmpdir(), "hawser-check-"));
 process.on("exit", () => rmSync(temporary, { recursive: true, force: true }));
+
+/** The most that scripts/greeter-page.ts takes after gzip. A KB is 1000 bytes. */
+const PAGE_MAX_BYTES = 88_500;
 
 /**
  * Runs a program of the repository or of the machine. Resolves with its stdout; rejects with all that it has printed.
@@ -148,6 +152,18 @@ async function checkLock(): Promise<undefined> {
   if (wrong.length > 0) throw new Error(wrong.join("\n"));
 }
 
+/**
+ * Checks what a page with Hawser takes. The limit is what it took when somebody last decided about it, and 1 KB: growth is a
+ * decision.
+ */
+async function checkPage(): Promise<string> {
+  const { gzipBytes } = await bundle();
+  const kilobytes = (bytes: number) => `${(bytes / 1000).toFixed(1)} KB`;
+  const figure = `${kilobytes(gzipBytes)} after gzip, at most ${kilobytes(PAGE_MAX_BYTES)}`;
+  if (gzipBytes > PAGE_MAX_BYTES) throw new Error(figure);
+  return figure;
+}
+
 const { name, version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as {
   name: string;
   version: string;
@@ -208,6 +224,12 @@ const packaging: Step[] = [
     title: "build",
     remedy: "npm run build",
     run: quiet("npm", "run", "--silent", "build"),
+  },
+  {
+    title: "a page of hawser/web",
+    remedy:
+      "make it smaller; or decide that it may grow, and raise PAGE_MAX_BYTES and the table in docs/browsers.md",
+    run: checkPage,
   },
   {
     // Without scripts: `prepack` would build again.

@@ -87,7 +87,17 @@ export function isPauseAsked(error: ConnectError): boolean {
 
 function endOf(error: ConnectError): AttemptEnd {
   if (error.isWireError) return "status";
-  return isCutOff(error) || isNetworkFailure(error.cause) ? "cut off" : "here";
+  const isLost = isCutOff(error) || isNetworkFailure(error.cause) || isOfProxy(error);
+  return isLost ? "cut off" : "here";
+}
+
+/** How Connect's transports report an HTTP status, and a body that ends early. */
+const PROXY_TEXT = /^HTTP 50[0234]$|^missing (?:EndStreamResponse|trailer)/;
+
+/** Whether a proxy has answered, or has ended the answer, since the server behind it is lost: there is no Connect error. */
+function isOfProxy({ rawMessage, metadata }: ConnectError): boolean {
+  const isJson = metadata.get("content-type")?.startsWith("application/json") === true;
+  return PROXY_TEXT.test(rawMessage) && !isJson;
 }
 
 /** Node's error codes for connections that end. */
