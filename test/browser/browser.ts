@@ -1,4 +1,5 @@
 import { existsSync } from "node:fs";
+import type { RequestListener } from "node:http";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
@@ -23,13 +24,43 @@ const POLICY = "default-src 'none'; script-src 'self'; connect-src 'self'";
 
 const folder = fileURLToPath(new URL(".", import.meta.url));
 
-export interface Scene extends AsyncDisposable {
+export interface Browser extends AsyncDisposable {
   readonly context: BrowserContext;
   readonly page: Page;
   readonly link: TcpLink;
   readonly server: World["server"];
   /** The paths of the WebSockets that were opened so far. */
   readonly opened: readonly string[];
+}
+
+/** Starts a server, a WebSocket-to-TCP pipe in front of it that also serves `pages`, and Chromium with / of it open. */
+export async function openBrowser(pages: RequestListener): Promise<Browser> {
+  const world = await startWorld((router) => router.service(Greeter, greeter));
+  const link = world.link as TcpLink;
+  const pipe = await openPipe(link.port, (request, response) => {
+    response.setHeader("content-security-policy", POLICY);
+    pages(request, response);
+  });
+  const browser = await chromium.launch({
+    executablePath,
+    args: ["--no-sandbox", "--disable-gpu"],
+    // Playwright turns the cache off that a test needs.
+    ignoreDefaultArgs: ["--disable-back-forward-cache"],
+  });
+  const context = await browser.newContext();
+  const page = await context.newPage();
+  await page.goto(pipe.url);
+  return {
+    ...{ context, page, link, server: world.server, opened: pipe.opened },
+    async [Symbol.asyncDispose]() {
+      await browser.close();
+      await pipe.close();
+      await world[Symbol.asyncDispose]();
+    },
+  };
+}
+
+export interface Scene extends Browser {
   /** Calls a function of page.ts in the page. */
   run<Name extends keyof PageApi>(
     name: Name,
@@ -37,36 +68,26 @@ export interface Scene extends AsyncDisposable {
   ): Promise<Awaited<ReturnType<PageApi[Name]>>>;
 }
 
-/** Starts a server, a WebSocket-to-TCP pipe in front of it that has the page, and Chromium with the page open. */
+/** Opens a browser with page.ts at /, and an empty page elsewhere. */
 export async function openPage(): Promise<Scene> {
   const { outputFiles } = await build({
     entryPoints: [join(folder, "page.ts")],
     ...{ bundle: true, write: false, format: "esm", platform: "browser", target: "es2022" },
     conditions: ["hawser-source"],
   });
-  const script = outputFiles[0]?.text;
-  const world = await startWorld((router) => router.service(Greeter, greeter));
-  const link = world.link as TcpLink;
-  const pipe = await openPipe(link.port, ({ url }, response) => {
-    if (url === "/page.js") response.setHeader("content-type", "text/javascript").end(script);
-    else {
-      response.setHeader("content-type", "text/html").setHeader("content-security-policy", POLICY);
-      const tag = url === "/" ? '<script type="module" src="/page.js"></script>' : "";
-      response.end(`<!doctype html><title>test</title>${tag}`);
+  const browser = await openBrowser(({ url }, response) => {
+    if (url === "/page.js") {
+      response.setHeader("content-type", "text/javascript").end(outputFiles[0]?.text);
+      return;
     }
+    const script = url === "/" ? '<script type="module" src="/page.js"></script>' : "";
+    response.setHeader("content-type", "text/html");
+    response.end(`<!doctype html><title>test</title>${script}`);
   });
-  const browser = await chromium.launch({
-    executablePath,
-    args: ["--no-sandbox", "--disable-gpu"],
-    // Playwright turns the cache off that this is about.
-    ignoreDefaultArgs: ["--disable-back-forward-cache"],
-  });
-  const context = await browser.newContext();
-  const page = await context.newPage();
-  await page.goto(pipe.url);
+  const { page } = browser;
   await page.waitForFunction(() => "page" in window);
   return {
-    ...{ context, page, link, server: world.server, opened: pipe.opened },
+    ...browser,
     run: (name, ...args) =>
       page.evaluate(
         ([name, args]) => {
@@ -77,10 +98,5 @@ export async function openPage(): Promise<Scene> {
         },
         [name, args] as const,
       ),
-    async [Symbol.asyncDispose]() {
-      await browser.close();
-      await pipe.close();
-      await world[Symbol.asyncDispose]();
-    },
   };
 }
