@@ -21,6 +21,7 @@ function fakeConnection(keepalive: Keepalive) {
     },
     closeCall: () => void fake.open--,
     useHawserKeepalive: () => watch.useHawserKeepalive(),
+    ask: () => watch.ask(),
   };
   const watch = keepalive.watch({
     get bytesRead() {
@@ -63,6 +64,34 @@ describe("on a clock that the test sets", () => {
     ["a client, of a foreign server", CLIENT_TIMES, false, 300_000, 20_000],
     ["a client, of a Hawser server", CLIENT_TIMES, true, 30_000, 10_000],
   ] as const;
+
+  test("a silent Hawser server is pinged when the network may have returned, and is dead after the timeout", () => {
+    const fake = fakeConnection(new Keepalive({}, CLIENT_TIMES));
+    fake.useHawserKeepalive();
+    fake.openCall();
+    vi.advanceTimersByTime(4000);
+    fake.ask();
+    expect(fake.pings).toEqual([]);
+    vi.advanceTimersByTime(2000);
+    fake.ask();
+    fake.ask();
+    expect(fake.pings).toHaveLength(1);
+    vi.advanceTimersByTime(10_000 + GRAIN_MS);
+    expect(fake.deadAfterMs).toBe(10_000);
+  });
+
+  test("no ping is sent early to other servers, nor without open calls", () => {
+    const other = fakeConnection(new Keepalive({}, CLIENT_TIMES));
+    other.openCall();
+    const idle = fakeConnection(new Keepalive({}, CLIENT_TIMES));
+    idle.useHawserKeepalive();
+    vi.advanceTimersByTime(20_000);
+    other.ask();
+    idle.ask();
+    expect([...other.pings, ...idle.pings]).toEqual([]);
+    other.closeCall();
+    vi.advanceTimersByTime(20_000);
+  });
 
   test.each(sides)(
     "%s: a dead peer is known within interval, timeout and 5 percent of the interval, whenever its last byte came",

@@ -170,6 +170,10 @@ export class ClientConnection
     this.#keepalive.useHawserKeepalive();
   }
 
+  expectNetwork(): void {
+    this.#keepalive.ask();
+  }
+
   async close(reason: ConnectError): Promise<void> {
     this.#lost ??= reason;
     // Else the process may end before what was written has left.

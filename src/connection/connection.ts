@@ -49,6 +49,8 @@ export interface Connection {
   invalidateSettings(untilMs: number): void;
   /** Uses the shorter keepalive interval for Hawser servers. */
   useHawserKeepalive(): void;
+  /** Call this when the network may have returned: a server that is silent is asked whether it is there. */
+  expectNetwork(): void;
   /**
    * Call this when calls begin to wait for this connection: keepalive then watches it although no call is open on it.
    */

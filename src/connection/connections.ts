@@ -156,9 +156,10 @@ export class Connections implements ConnectionOwner {
     this.#retryAt = 0;
   }
 
-  /** Forgets the failed attempts, and lets the sessions dial now: the network may have returned. */
+  /** Asks the connections whether they live, and lets what waits connect now: the network may have returned. */
   expectNetwork(): void {
     this.resetBackoff();
+    for (const connection of this.#connections) connection.expectNetwork();
     for (const session of this.#openSessions ?? []) session.expectNetwork();
   }
 

@@ -51,6 +51,9 @@ export const TCP_KEEPALIVE_MS = 60_000;
 
 const CHECKS = 20;
 
+/** Silence before a ping of ask(). A Hawser server counts pings that come sooner after each other (gRPC A8). */
+const ASK_AFTER_MS = 5000;
+
 /** What the keepalive needs from a connection. */
 export interface WatchedConnection {
   readonly bytesRead: number;
@@ -129,9 +132,27 @@ export class Watch implements Disposable {
     if (this.#timer === undefined && !this.#isChecking) this.#schedule();
   }
 
+  /**
+   * Pings a silent Hawser server now: the network was away, and the connection may be dead. Other servers permit no ping
+   * before the interval has passed.
+   */
+  ask(): void {
+    const isQuiet = this.#connection.bytesRead === this.#bytesRead;
+    const silentMs = performance.now() - this.#heardAt;
+    if (this.#timer === undefined || this.#pingedAt !== undefined || !this.#isHawser) return;
+    if (!isQuiet || silentMs < ASK_AFTER_MS || !this.#connection.isBusy) return;
+    this.#ping();
+    this.#schedule();
+  }
+
   [Symbol.dispose](): void {
     this.#timer?.[Symbol.dispose]();
     this.#isDisposed = true;
+  }
+
+  #ping(): void {
+    this.#pingedAt = performance.now();
+    this.#connection.ping(() => this.#heard());
   }
 
   #heard(): void {
@@ -156,10 +177,7 @@ export class Watch implements Disposable {
     const now = performance.now();
     if (this.#connection.bytesRead !== this.#bytesRead) this.#heard();
     else if (this.#pingedAt === undefined) {
-      if (now - this.#heardAt >= intervalMs) {
-        this.#pingedAt = now;
-        this.#connection.ping(() => this.#heard());
-      }
+      if (now - this.#heardAt >= intervalMs) this.#ping();
     } else if (now - this.#pingedAt >= timeoutMs) {
       // A blocked process has not read what arrived meanwhile. It reads that before a later turn of the event loop.
       this.#isChecking = true;
