@@ -1,4 +1,8 @@
+import { existsSync } from "node:fs";
 import { defineConfig } from "vitest/config";
+import { executablePath } from "./test/browser/executable-path.ts";
+
+if (!existsSync(executablePath)) console.log(`skipped: there is no ${executablePath}`);
 
 /** The tests in Chromium: `npm run test:browser`. */
 export default defineConfig({

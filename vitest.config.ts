@@ -54,6 +54,9 @@ const inWebSocket = [
   "stalled-reader",
 ];
 
+/** Behaviours of servers and of TCP, which are not tested with hawser/web as the client too. */
+const notWeb = ["close", "limits", "observe-calls", "response-headers"];
+
 const files = (names: readonly string[]) => names.map((name) => `test/${name}.test.ts`);
 
 /** Where the entries of the package (`hawser`, `hawser/server` …) are src/ itself. */
@@ -100,6 +103,14 @@ export default defineConfig({
           name: "web-socket",
           include: isPoisoned ? [] : files(inWebSocket),
           env: { HAWSER_WEB_SOCKET: "1" },
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: "web",
+          include: isPoisoned ? [] : files(behaviours.filter((name) => !notWeb.includes(name))),
+          env: { HAWSER_WEB: "1" },
         },
       },
     ],

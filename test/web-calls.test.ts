@@ -6,8 +6,11 @@ import { aborted, gate, stillAt, until } from "./support/gate.ts";
 import { all, failureOf, next } from "./support/read.ts";
 import { startWeb } from "./support/web-world.ts";
 
-test("the four kinds of calls work over one WebSocket at the path /hawser", async () => {
-  await using world = await startWeb();
+test.each([
+  ["a server", false],
+  ["a server that takes TCP alone, through a pipe", true],
+])("the four kinds of calls work over one WebSocket to %s", async (_, hasPipe) => {
+  await using world = await startWeb({ hasPipe });
   const { greeter } = world;
   expect(await greeter.sayHello({ content: "Ada" })).toMatchObject({ reply: "Hello, Ada" });
   const chat = greeter.chat();
@@ -22,7 +25,15 @@ test("the four kinds of calls work over one WebSocket at the path /hawser", asyn
   expect(await sink.finish()).toMatchObject({ count: 1, bytes: 4n });
   const pushed = await all(greeter.subscribe({ count: 3, interval: { seconds: 0n } }));
   expect(pushed.map(({ sequence }) => sequence)).toEqual([1n, 2n, 3n]);
-  expect(world.opened).toEqual(["/hawser"]);
+  expect(world.link.accepted).toBe(1);
+});
+
+test("a path of baseUrl, and that of the option webSocket, are those of the WebSocket alone", async () => {
+  await using world = await startWeb({ server: { webSocket: { path: "/api/rpc" } } });
+  const options = { baseUrl: `${world.url}/api/`, webSocket: { path: "/rpc" } };
+  await using transport = createTransport(options);
+  const { reply } = await createClient(Greeter, transport).sayHello({ content: "Ada" });
+  expect(reply).toBe("Hello, Ada");
 });
 
 test("a chat of 20,000 messages arrives whole and in order, in both directions at the same time", async () => {
@@ -104,7 +115,7 @@ test("a cancelled call tells its handler, and other calls of the WebSocket go on
   expect(await failureOf(chat)).toMatchObject({ code: Code.Canceled });
   await ended.opened;
   expect(await world.greeter.sayHello({})).toMatchObject({ reply: "still here" });
-  expect(world.opened).toHaveLength(1);
+  expect(world.link.accepted).toBe(1);
 });
 
 test("compressed messages pass in both directions, and one that inflates to over readMaxBytes ends its call", async () => {

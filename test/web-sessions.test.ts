@@ -34,7 +34,7 @@ test("a chat continues over another WebSocket after a cut, and loses nothing in 
   expect(got).toBe(count);
   await sending;
   expect(states.filter((state) => state === "resuming")).not.toEqual([]);
-  expect(world.opened.length).toBeGreaterThan(2);
+  expect(world.link.accepted).toBeGreaterThan(2);
 });
 
 test("a chat without a session fails with UNAVAILABLE when its WebSocket is cut", async () => {

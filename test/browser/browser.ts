@@ -9,18 +9,15 @@ import { Greeter } from "../../gen/example/greeter_pb.js";
 import type { TcpLink } from "../../src/testing/link.ts";
 import { startWorld, type World } from "../../src/testing.ts";
 import { openPipe } from "../support/web-socket-to-tcp.ts";
+import { executablePath } from "./executable-path.ts";
 import type { page as pageApi } from "./page.ts";
 
 type PageApi = typeof pageApi;
 
-/** Chromium as Debian installs it, or as CHROMIUM says. */
-export const executablePath = process.env.CHROMIUM ?? "/usr/bin/chromium";
-
 export const hasChromium = existsSync(executablePath);
-if (!hasChromium) console.log(`skipped: there is no Chromium at ${executablePath}`);
 
-/** Nothing but the script of the page's own origin, and connections to it. */
-const POLICY = "default-src 'none'; script-src 'self'; connect-src 'self'";
+/** Nothing but the script of the page's own origin, and connections to it and to other ports of 127.0.0.1. */
+const POLICY = "default-src 'none'; script-src 'self'; connect-src 'self' ws://127.0.0.1:*";
 
 const folder = fileURLToPath(new URL(".", import.meta.url));
 
@@ -35,7 +32,10 @@ export interface Browser extends AsyncDisposable {
 
 /** Starts a server, a WebSocket-to-TCP pipe in front of it that also serves `pages`, and Chromium with / of it open. */
 export async function openBrowser(pages: RequestListener): Promise<Browser> {
-  const world = await startWorld((router) => router.service(Greeter, greeter));
+  const world = await startWorld({
+    routes: (router) => router.service(Greeter, greeter),
+    server: { webSocket: {} },
+  });
   const link = world.link as TcpLink;
   const pipe = await openPipe(link.port, (request, response) => {
     response.setHeader("content-security-policy", POLICY);

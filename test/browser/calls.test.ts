@@ -32,13 +32,21 @@ describe.runIf(hasChromium)("in a page", () => {
     const late = await scene.run("failure", {}, 200);
     expect(late).toMatchObject({ code: Code.DeadlineExceeded });
     const began = performance.now();
-    const forbidden = await scene.run("failure", { baseUrl: "http://127.0.0.1:9" });
+    const forbidden = await scene.run("failure", { baseUrl: "http://localhost:9" });
     expect(forbidden).toMatchObject({ code: Code.Unavailable });
-    expect(forbidden?.message).toMatch(/ws:\/\/127.0.0.1:9\/hawser.*connect-src/);
+    expect(forbidden?.message).toMatch(/ws:\/\/localhost:9\/hawser.*connect-src/);
     await scene.server.kill();
     const gone = await scene.run("failure", {});
     expect(gone).toMatchObject({ code: Code.Unavailable });
     expect(performance.now() - began).toBeLessThan(3000);
+  });
+
+  test("a page of another origin is refused by a server that does not name it", async () => {
+    await using scene = await openPage();
+    const refused = await scene.run("failure", { baseUrl: scene.link.url });
+    expect(refused).toMatchObject({ code: Code.Unavailable });
+    expect(refused?.message).toContain("is this page's origin among its origins");
+    expect(scene.server.openCalls).toBe(0);
   });
 
   test("a push that the page does not read stops, and other calls continue", async () => {

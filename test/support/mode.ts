@@ -9,3 +9,6 @@ export const sessions = process.env.HAWSER_SESSIONS !== "off";
  * calls are tested there as well, by a third project of vitest.config.ts.
  */
 export const inWebSocket = process.env.HAWSER_WEB_SOCKET === "1";
+
+/** Whether they are clients of hawser/web. `HAWSER_WEB=1` says so: a fourth project of vitest.config.ts. */
+export const isWeb = process.env.HAWSER_WEB === "1";

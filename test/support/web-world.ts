@@ -1,6 +1,6 @@
 /**
- * A client of hawser/web on Node's own WebSocket, with a browser's runtime, and a server behind a WebSocket-to-TCP pipe as
- * anybody may write it. Cuts and silence are made between the pipe and the server.
+ * A client of hawser/web on Node's own WebSocket, with a browser's runtime, and a server that takes WebSockets; or one that
+ * takes TCP alone, with a WebSocket-to-TCP pipe before it.
  */
 
 import { expect } from "vitest";
@@ -29,17 +29,18 @@ export interface WebSetup {
   routes?: ServerOptions["routes"];
   server?: Partial<ServerOptions>;
   transport?: Partial<TransportOptions>;
+  /** Whether the server takes no WebSockets, and a pipe does. */
+  hasPipe?: boolean;
 }
 
 export interface WebWorld extends AsyncDisposable {
+  /** What clients connect to. */
   readonly url: string;
   readonly greeter: Client<typeof Greeter>;
   readonly transport: ClosableTransport;
   readonly server: WorldServer;
-  /** The network between the pipe and the server. */
+  /** The network before the server. Each WebSocket is a connection of it. */
   readonly link: TcpLink;
-  /** The paths of the WebSockets that were opened so far. */
-  readonly opened: readonly string[];
 }
 
 /** Starts a world. When it is disposed, every call must be over on both sides, and no WebSocket may be left. */
@@ -48,24 +49,25 @@ export async function startWeb(setup: WebSetup = {}): Promise<WebWorld> {
     greeter = example,
     routes = (router: ConnectRouter) => router.service(Greeter, greeter),
   } = setup;
-  const world = await startWorld({ routes, ...(setup.server && { server: setup.server }) });
+  const webSocket = setup.hasPipe ? undefined : {};
+  const world = await startWorld({ routes, server: { webSocket, ...setup.server } });
   const link = world.link as TcpLink;
-  const pipe = await openPipe(link.port);
-  const transport = createTransport({ baseUrl: pipe.url, ...setup.transport });
+  const pipe = setup.hasPipe ? await openPipe(link.port) : undefined;
+  const url = pipe?.url ?? link.url;
+  const transport = createTransport({ baseUrl: url, ...setup.transport });
   return {
-    url: pipe.url,
+    url,
     greeter: createClient(Greeter, transport),
     transport,
     server: world.server,
     link,
-    opened: pipe.opened,
     async [Symbol.asyncDispose]() {
       await settles(() => world.server.openCalls === 0);
       expect.soft(world.server.openCalls, "calls left open").toBe(0);
       await transport.close();
-      await settles(() => pipe.open === 0);
-      expect.soft(pipe.open, "WebSockets left open").toBe(0);
-      await pipe.close();
+      await settles(() => link.open === 0);
+      expect.soft(link.open, "WebSockets left open").toBe(0);
+      await pipe?.close();
       await world[Symbol.asyncDispose]();
     },
   };

@@ -1,6 +1,8 @@
+import { setDefaultCACertificates } from "node:tls";
 import { expect } from "vitest";
 import { greeter as example } from "../../examples/greeter/handlers.ts";
 import { Greeter } from "../../gen/example/greeter_pb.js";
+import { setRuntime } from "../../src/flow/runtime.ts";
 import {
   type Client,
   createClient,
@@ -10,11 +12,15 @@ import {
 import type { ConnectRouter, ListenOptions, ServerOptions, ServiceImpl } from "../../src/server.ts";
 import type { TcpLink } from "../../src/testing/link.ts";
 import { startWorld, type World as TestedWorld } from "../../src/testing.ts";
+import { webRuntime } from "../../src/web/runtime.ts";
+import { createTransport as createWebTransport } from "../../src/web.ts";
 import { census } from "./census.ts";
 import { settles } from "./gate.ts";
-import { inWebSocket, sessions } from "./mode.ts";
+import { inWebSocket, isWeb, sessions } from "./mode.ts";
 import { certs } from "./tls.ts";
 import { openWebSocketPipe } from "./web-socket-pipe.ts";
+
+if (isWeb) setRuntime(webRuntime);
 
 export interface Setup {
   /** Handlers of the Greeter; one that is left out is UNIMPLEMENTED. The example's by default. */
@@ -57,7 +63,7 @@ export async function start(setup: Setup = {}): Promise<World> {
     routes,
     server: {
       logger: { error: (...words: unknown[]) => void logged.push(words) },
-      ...(inWebSocket ? { webSocket: {} } : {}),
+      ...(inWebSocket || isWeb ? { webSocket: {} } : {}),
       ...server,
     },
     transport: transportOptions,
@@ -67,9 +73,11 @@ export async function start(setup: Setup = {}): Promise<World> {
   const pipe = inWebSocket
     ? await openWebSocketPipe(setup.linked ? world.link.url : url, { ca: certs.ca })
     : undefined;
+  const webUrl = setup.linked ? world.link.url : url;
   // Most tests count sockets, or bytes, of one connection: they do without the link.
-  const transport =
-    setup.linked && pipe === undefined
+  const transport = isWeb
+    ? createWebTransport({ baseUrl: baseUrl ?? webUrl, ...withoutTls(transportOptions) })
+    : setup.linked && pipe === undefined
       ? world.transport
       : createTransport({
           ...transportOptions,
@@ -107,6 +115,12 @@ export async function start(setup: Setup = {}): Promise<World> {
         .toEqual({ calls: [], rest: [], strays: [] });
     },
   };
+}
+
+/** The options of a transport of hawser/web: the certificates that it accepts are those of its platform. */
+function withoutTls({ tls: _, ...options }: Partial<TransportOptions>) {
+  setDefaultCACertificates([certs.ca]);
+  return options;
 }
 
 /** Unhandled rejections, and warnings (of too many listeners, of timers that overflow). */
