@@ -23,8 +23,9 @@ export class WebSocketPipe implements BytePipe {
   bytesRead = 0;
   readonly #socket: WebSocket;
   #listener!: PipeListener;
-  /** Whether the socket holds so much that it is asked in intervals. */
+  /** Whether the socket holds so much that it is asked in intervals, until it holds less. */
   #isFull = false;
+  #isTimerSet = false;
   #isPaused = false;
   /** What was received during a pause, and is not delivered yet. */
   #kept: Uint8Array[] = [];
@@ -95,17 +96,22 @@ export class WebSocketPipe implements BytePipe {
     }
     if (!this.#isFull && socket.bufferedAmount >= FULL_BYTES) {
       this.#isFull = true;
-      this.#lookLater();
+      this.#setTimer();
     }
     return true;
   }
 
-  #lookLater(): void {
-    startTimer(LOOK_MS, () => {
-      if (this.#isFull) this.#look();
-      if (this.#isFull) this.#lookLater();
-    });
+  #setTimer(): void {
+    if (this.#isTimerSet) return;
+    this.#isTimerSet = true;
+    startTimer(LOOK_MS, this.#onTimer);
   }
+
+  readonly #onTimer = (): void => {
+    this.#isTimerSet = false;
+    if (this.#isFull) this.#look();
+    if (this.#isFull) this.#setTimer();
+  };
 
   #look(): void {
     if (this.#socket.bufferedAmount > FULL_BYTES / 2) return;
