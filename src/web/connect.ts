@@ -15,19 +15,19 @@ const REFUSED =
   "no WebSocket there: is the server up, does it have the option webSocket with this path, is this page's origin among its origins, and is it allowed by connect-src of the page's policy?";
 
 /** The options for making connections. */
-export interface PathOptions extends ConnectOptions {
+export interface WebSocketConnectOptions extends ConnectOptions {
   /** The path of the server's WebSocket. */
   readonly path: string;
 }
 
 /** Returns a function that makes connections: the WebSocket and the server's SETTINGS within `timeoutMs`. */
-export function connectBy(options: PathOptions): Connect {
+export function connectBy(options: WebSocketConnectOptions): Connect {
   return (target, owner) => connect(target, options, owner);
 }
 
 function connect(
   target: Target,
-  { path, timeoutMs, buffers, budget, notifier }: PathOptions,
+  { path, timeoutMs, buffers, budget, notifier }: WebSocketConnectOptions,
   owner: ConnectionOwner,
 ): Promise<Connection> {
   const url = `${target.tls ? "wss" : "ws"}://${target.authority}${target.pathPrefix}${path}`;
