@@ -3,7 +3,7 @@ import { createClient as createStockClient } from "@connectrpc/connect";
 import { describe, expect, test } from "vitest";
 import { rooms } from "../examples/rooms/handlers.ts";
 import { faultOf } from "../examples/rooms/names.ts";
-import { oneLine } from "../examples/terminal/output.ts";
+import { oneLine } from "../examples/terminal/one-line.ts";
 import { RoomService } from "../gen/chat/v1/room_pb.js";
 import { memoryLog } from "../src/topics.ts";
 import { protocols } from "./support/stock-protocols.ts";

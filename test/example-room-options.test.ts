@@ -1,8 +1,10 @@
 import { create } from "@bufbuild/protobuf";
 import { expect, test } from "vitest";
-import { appearanceOn, lineOf } from "../examples/rooms/client/appearance.ts";
-import { readName, unfit } from "../examples/rooms/client/options.ts";
+import { appearanceOn } from "../examples/rooms/client/appearance.ts";
+import { lineOf } from "../examples/rooms/client/event-line.ts";
+import { readName } from "../examples/rooms/client/options.ts";
 import { countdown } from "../examples/rooms/client/rejoin.ts";
+import { unfit } from "../examples/rooms/client/typed.ts";
 import { GapSchema } from "../gen/chat/v1/room_pb.js";
 
 test.each([

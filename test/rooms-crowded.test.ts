@@ -1,7 +1,8 @@
 /** Rooms with more members than one message can name. */
 import { create, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import { expect, test } from "vitest";
-import { appearanceOn, lineOf } from "../examples/rooms/client/appearance.ts";
+import { appearanceOn } from "../examples/rooms/client/appearance.ts";
+import { lineOf } from "../examples/rooms/client/event-line.ts";
 import { Roster } from "../examples/rooms/client/roster.ts";
 import { PresenceRecordSchema } from "../gen/chat/v1/presence_pb.js";
 import { MembersChangedSchema, type Opened, OpenedSchema } from "../gen/chat/v1/room_pb.js";

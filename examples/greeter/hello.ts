@@ -1,7 +1,8 @@
 import { Greeter, MessageResponseSchema } from "hawser/gen/example/greeter_pb.js";
 import { call, connectionOptions } from "../terminal/call.ts";
 import { command } from "../terminal/command.ts";
-import { oneLine, printLine, toJsonLine } from "../terminal/output.ts";
+import { oneLine } from "../terminal/one-line.ts";
+import { printLine, toJsonLine } from "../terminal/output.ts";
 import { optionalArgument } from "../terminal/parameter.ts";
 
 export const hello = command({

@@ -1,6 +1,7 @@
 import { format } from "node:util";
 import type { Logger } from "hawser/server";
-import { oneLine, printNote } from "../terminal/output.ts";
+import { oneLine } from "../terminal/one-line.ts";
+import { printNote } from "../terminal/output.ts";
 import { programLine } from "../terminal/program.ts";
 
 /**

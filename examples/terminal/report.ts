@@ -1,5 +1,5 @@
 import { Code, ConnectError } from "hawser";
-import { oneLine } from "./output.ts";
+import { oneLine } from "./one-line.ts";
 import { programLine } from "./program.ts";
 
 export interface ReportOptions {

@@ -1,4 +1,3 @@
-import { randomUUID } from "node:crypto";
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { type CallOptions, type Client, Code, ConnectError } from "hawser";
 import type {
@@ -9,6 +8,7 @@ import type {
 } from "hawser/gen/chat/v1/room_pb.js";
 import { pause } from "../../pause.ts";
 import type { ResumingNotes } from "../../terminal/resuming.ts";
+import { randomProducer } from "./producer.ts";
 import { backoffMs, canRejoin, countdown } from "./rejoin.ts";
 
 type JoinRequest = MessageInitShape<typeof JoinRequestSchema>;
@@ -55,7 +55,7 @@ export class Attendance implements AsyncIterable<Heard> {
   readonly #callOptions: AttendanceOptions["callOptions"];
   readonly #opening: Opening;
   readonly #notes: ResumingNotes;
-  readonly #producer = randomUUID();
+  readonly #producer = randomProducer();
   /** The messages that are not acknowledged, by their sequence, oldest first. */
   readonly #unsaid = new Map<bigint, string>();
   /** The messages that have not come back from the room. */

@@ -15,9 +15,10 @@ import { printLine, toJsonLine } from "../../terminal/output.ts";
 import { argument, flag, option } from "../../terminal/parameter.ts";
 import { resumingNotes } from "../../terminal/resuming.ts";
 import { Unfinished } from "../../terminal/unfinished.ts";
-import { nameOption, readName, unfit } from "./options.ts";
+import { nameOption, readName } from "./options.ts";
 import { counted, grouped, Progress } from "./progress.ts";
 import { backoffMs, canRejoin, countdown } from "./rejoin.ts";
+import { unfit } from "./typed.ts";
 
 type ImportRequest = MessageInitShape<typeof ImportRequestSchema>;
 

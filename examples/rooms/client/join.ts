@@ -8,10 +8,12 @@ import { argument } from "../../terminal/parameter.ts";
 import { programLine } from "../../terminal/program.ts";
 import { openPrompt, type Speaker, speakerOf } from "../../terminal/prompt.ts";
 import { resumingNotes } from "../../terminal/resuming.ts";
-import { appearanceOn, lineOf } from "./appearance.ts";
+import { appearanceOn } from "./appearance.ts";
 import { Attendance } from "./attendance.ts";
-import { beginOf, beginOptions, nameOption, readName, unfit } from "./options.ts";
+import { lineOf } from "./event-line.ts";
+import { beginOf, beginOptions, nameOption, readName } from "./options.ts";
 import { Roster } from "./roster.ts";
+import { unfit } from "./typed.ts";
 import { TYPING_MS, Typists } from "./typists.ts";
 
 export const join = command({

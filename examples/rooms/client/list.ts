@@ -8,7 +8,8 @@ import {
 } from "hawser/gen/chat/v1/room_pb.js";
 import { call, connectionOptions } from "../../terminal/call.ts";
 import { command } from "../../terminal/command.ts";
-import { oneLine, printLine, printNote, toJsonLine } from "../../terminal/output.ts";
+import { oneLine } from "../../terminal/one-line.ts";
+import { printLine, printNote, toJsonLine } from "../../terminal/output.ts";
 import { flag, optionalArgument } from "../../terminal/parameter.ts";
 import { programLine } from "../../terminal/program.ts";
 import { appearanceOn } from "./appearance.ts";

@@ -7,8 +7,9 @@ import { type Input, lines, openInput } from "../../terminal/input.ts";
 import { printLine, toJsonLine } from "../../terminal/output.ts";
 import { argument, option, restArguments, Unreadable } from "../../terminal/parameter.ts";
 import { Unfinished } from "../../terminal/unfinished.ts";
-import { nameOption, readName, unfit } from "./options.ts";
+import { nameOption, readName } from "./options.ts";
 import { counted } from "./progress.ts";
+import { unfit } from "./typed.ts";
 
 /** The progress of a post, of one message or of many. */
 interface PostProgress {

@@ -1,10 +1,20 @@
-import type { ShownEvent } from "./appearance.ts";
+import type { ShownEvent } from "./event-line.ts";
 
 /** The members of a room, by its events. */
 export class Roster {
   /** The names that are known: those of a crowded room are not all sent. */
   #names: Set<string> | undefined;
   #count = 0;
+
+  /** The names that are known, sorted. */
+  get names(): readonly string[] {
+    return [...(this.#names ?? [])].sort();
+  }
+
+  /** How many members are in the room. */
+  get count(): number {
+    return this.#count;
+  }
 
   /**
    * Records the event. Returns whether it tells anything new: after a reconnection, the first event

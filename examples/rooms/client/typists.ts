@@ -1,5 +1,5 @@
-import { oneLine } from "../../terminal/output.ts";
-import type { ShownEvent } from "./appearance.ts";
+import { oneLine } from "../../terminal/one-line.ts";
+import type { ShownEvent } from "./event-line.ts";
 
 /** A member who types sends "typing" again after this, in milliseconds. */
 export const TYPING_MS = 3000;
@@ -11,7 +11,7 @@ const FORGET_MS = 2 * TYPING_MS;
 export class Typists implements Disposable {
   readonly #self: string;
   readonly #show: (text: string) => void;
-  readonly #forgetting = new Map<string, NodeJS.Timeout>();
+  readonly #forgetting = new Map<string, ReturnType<typeof setTimeout>>();
 
   /**
    * @param self the name of this member, which the text leaves out

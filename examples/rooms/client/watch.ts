@@ -5,7 +5,8 @@ import { printLine, toJsonLine } from "../../terminal/output.ts";
 import { argument, option } from "../../terminal/parameter.ts";
 import { announceResuming } from "../../terminal/resuming.ts";
 import { readCount } from "../../terminal/values.ts";
-import { appearanceOn, lineOf } from "./appearance.ts";
+import { appearanceOn } from "./appearance.ts";
+import { lineOf } from "./event-line.ts";
 import { beginOf, beginOptions, readName } from "./options.ts";
 import { Roster } from "./roster.ts";
 
