@@ -14,6 +14,7 @@ export default defineConfig({
     pool: "forks",
     maxWorkers: 1,
     testTimeout: 30_000,
+    expect: { poll: { timeout: 10_000 } },
     retry: 0,
   },
 });

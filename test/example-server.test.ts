@@ -30,18 +30,43 @@ async function natsWithoutUsers() {
   };
 }
 
-test("the server prints three lines: its address, a command that chats, and one that cuts a chat's connection", async () => {
+test("the server prints four lines: its address, its page, a command that chats, and one that cuts a chat's connection", async () => {
   await using server = await startExampleServer();
   const { port } = new URL(server.url);
   expect(server.url).toBe(`http://127.0.0.1:${port}`);
-  const [where, chat, cut, ...rest] = server.stdout.split("\n");
+  const [where, page, chat, cut, ...rest] = server.stdout.split("\n");
   expect(where).toBe(
     `listening on ${server.url} (rooms are kept in memory, and gone with this process)`,
   );
+  expect(page).toMatch(new RegExp(`^${server.url} +# in a browser: `));
   expect(chat).toMatch(/ # in another terminal: chat/);
   expect(chat).toContain(`npm run chat -- --url ${server.url} `);
   expect(cut).toContain(`npm run chat -- --count 20 --cut-every 2s --url ${server.url} `);
   expect(rest).toEqual([""]);
+  expect(server.stderr).toBe("");
+});
+
+test("the server has a page at /, whose policy allows nothing but its own files and calls", async () => {
+  await using server = await startExampleServer();
+  const page = await fetch(server.url);
+  expect(page.headers.get("content-type")).toBe("text/html; charset=utf-8");
+  const html = await page.text();
+  for (const [, path = ""] of html.matchAll(/(?:src|href)="(\/[^"]*)"/g)) {
+    const { status, headers } = await fetch(new URL(path, server.url));
+    expect([path, status]).toEqual([path, 200]);
+    expect(headers.get("content-security-policy")).toBe(
+      "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    );
+    expect(headers.get("x-content-type-options")).toBe("nosniff");
+  }
+  expect(html).not.toMatch(/ style="| on[a-z]+="|<script(?! type="module" src=)/);
+  const script = await (await fetch(new URL("/page.js", server.url))).text();
+  expect(script).toMatch(/hawser\.h2\.v1/);
+  // Names and messages are written by others: nothing may make HTML of them.
+  expect(script).not.toMatch(/innerHTML|outerHTML|insertAdjacentHTML|document\.write|DOMParser/);
+  expect(await fetch(server.url, { method: "POST" })).toMatchObject({ status: 405 });
+  expect(await fetch(new URL("/else", server.url))).toMatchObject({ status: 404 });
   expect(server.stderr).toBe("");
 });
 

@@ -4,10 +4,18 @@ import { type ServerTls, selfSigned } from "./tls.ts";
 /** The address that a client calls by default. */
 const DEFAULT_URL = "http://127.0.0.1:50051";
 
-/** Returns the two commands to type next, in another terminal, with the purpose of each. */
+export interface NextStepsOptions {
+  readonly tls: ServerTls | undefined;
+  /** The file of the certificate. */
+  readonly certificate: string | undefined;
+  /** Whether the server has a page for browsers. */
+  readonly hasPages: boolean;
+}
+
+/** Returns what to do next, a line each with its purpose: the page to open, and two commands for another terminal. */
 export function nextSteps(
   listening: string,
-  { tls, certificate }: { tls: ServerTls | undefined; certificate: string | undefined },
+  { tls, certificate, hasPages }: NextStepsOptions,
 ): string {
   const url = callableUrl(listening);
   const flags = url === DEFAULT_URL ? [] : ["--url", url];
@@ -24,8 +32,11 @@ export function nextSteps(
     const all = [...words, ...flags].map(shellWord).join(" ");
     return all === "" ? "npm run chat" : `npm run chat -- ${all}`;
   });
-  const width = Math.max(...typed.map((command) => command.length));
-  return typed.map((command, n) => `${command.padEnd(width)}   # ${steps[n]?.[1]}`).join("\n");
+  const lines = typed.map((command, n): [string, string] => [command, `${steps[n]?.[1]}`]);
+  // A browser reaches no Unix socket.
+  if (hasPages && /^https?:/.test(url)) lines.unshift([url, "in a browser: rooms, and a chat"]);
+  const width = Math.max(...lines.map(([step]) => step.length));
+  return lines.map(([step, what]) => `${step.padEnd(width)}   # ${what}`).join("\n");
 }
 
 /** Returns the address for clients on this machine: they cannot call a wildcard address. */

@@ -22,6 +22,7 @@ import {
   readLog,
   readMaxBytes,
 } from "./open-log.ts";
+import { hasPages, servePages } from "./pages.ts";
 import { listenRemedy, logRemedy } from "./remedies.ts";
 import { serverLog } from "./server-log.ts";
 import { ofFiles, readTls, replaceTlsOnHangup, type ServerTls } from "./tls.ts";
@@ -79,6 +80,8 @@ Examples:
   $ npm start -- --log nats://127.0.0.1:4222    rooms that several servers share
   $ npm start -- --tls-cert cert.pem --tls-key key.pem
 
+Open its address in a browser, too: there is a page with the rooms, and a chat.
+
 Ctrl-C or SIGTERM closes it: it takes no more calls, and lets running ones
 finish for at most --grace. While chats of Hawser clients run it keeps its
 port, so that they can continue over a new connection: start the next server
@@ -108,7 +111,7 @@ there when this one has said "closed". SIGHUP reads the files of --tls-cert,
         json
           ? JSON.stringify({ url: server.url })
           : `listening on ${server.url} (${describePlace(place)})\n` +
-              nextSteps(server.url, { tls, certificate: options.tlsCert }),
+              nextSteps(server.url, { tls, certificate: options.tlsCert, hasPages: hasPages() }),
       );
     } catch (error) {
       if (systemCode(error) === "EPIPE") return;
@@ -179,6 +182,7 @@ function makeServer(
       tls,
       authenticate,
       logger,
+      ...(hasPages() && { webSocket: {}, fallback: servePages() }),
     });
   } catch (error) {
     throw ofFiles(error, options);

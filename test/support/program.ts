@@ -145,6 +145,6 @@ export async function startExampleServer(...words: string[]): Promise<{ url: str
   const port = words.includes("--unix") ? [] : ["--port", "0"];
   const log = words.includes("--log") || words.includes("--data") ? [] : ["--log", "memory"];
   const program = example("server", ...port, ...log, ...words);
-  const [, url] = await program.prints(/^listening on (\S+) \(.*\)\n.*\n.*\n/);
+  const [, url] = await program.prints(/^listening on (\S+) \(.*\)\n(?:.*\n)*.*--cut-every.*\n/);
   return Object.assign(program, { url: url as string });
 }
