@@ -216,7 +216,9 @@ describe("the links and the form of the pages", () => {
   test("docs/README.md lists each page of docs/ once", () => {
     const [contents] = pages.filter(({ path }) => path === "docs/README.md");
     const listed = linksOf(contents as (typeof pages)[number]).map(({ to }) => to);
-    const inDocs = readdirSync(join(repository, "docs")).filter((name) => name !== "README.md");
+    const inDocs = readdirSync(join(repository, "docs")).filter(
+      (name) => name.endsWith(".md") && name !== "README.md",
+    );
     expect(listed.filter((to) => to.startsWith("docs/")).sort()).toEqual(
       inDocs.map((name) => `docs/${name}`).sort(),
     );
