@@ -118,6 +118,8 @@ export class FileWriter {
       });
     } catch (error) {
       if (isFatal(error)) throw error;
+      // The transaction may not even have begun.
+      if (taken.length === 0) taken.push(...appends);
       // A lock of another program would fail each of them too, each after the full wait.
       if (taken.length === 1 || isBusy(error)) {
         const failed = failureOf(error, this.#path);
