@@ -15,6 +15,9 @@ const LEAVE_MS = 10_000;
 /** At most this many frames are handled before the microtasks that they cause. A call with one small request has two. */
 const MAX_FRAMES_AT_ONCE = 128;
 
+/** The same at first: the first frames of a connection may begin many calls and sessions. */
+const FIRST_FRAMES_AT_ONCE = 16;
+
 /** If the frames that were handled at once took longer than this, with their microtasks, the next time they are fewer. */
 const LONGEST_MS = 2;
 
@@ -60,7 +63,7 @@ export class PipeDriver implements PipeListener {
   #heldBytes = 0;
   /** What was received and not handled, if there is something. */
   #unread: UnreadInput | undefined;
-  #framesAtOnce = MAX_FRAMES_AT_ONCE;
+  #framesAtOnce = FIRST_FRAMES_AT_ONCE;
   /** Whether #afterMicrotasks() is scheduled. */
   #isScheduled = false;
   #isBlocked = false;
