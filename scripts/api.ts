@@ -160,6 +160,13 @@ function readModule(files: Declarations, file: string): Module {
   for (const statement of text.trim().split(/\n(?=[a-z@])/)) {
     // An import for its effect only.
     if (/^import "[^"]+";$/.test(statement)) continue;
+    const [, all] = /^export \* from "([^"]+)";$/.exec(statement) ?? [];
+    if (all !== undefined) {
+      for (const [name, meaning] of readModule(files, resolve(file, all)).exported) {
+        exported.set(name, meaning);
+      }
+      continue;
+    }
     const clause =
       /^(import|export) (type )?(?:(\* as )?(\w+),? ?)?(?:\{([^}]*)\})?(?: from "([^"]+)")?;$/.exec(
         statement,

@@ -92,6 +92,14 @@ test("a change of comments, of types that are not mentioned, or of a private con
   ).toEqual([]);
 });
 
+test("an entry that exports all of another file has the surface of that file", () => {
+  const all = {
+    "dist/index.d.ts": 'export * from "./all.ts";',
+    "dist/all.d.ts": files["dist/index.d.ts"],
+  };
+  expect(surface(all)).toBe(surface());
+});
+
 test("two types of one name in a surface are refused: a reader could not tell them apart", () => {
   const place = files["dist/files/place.d.ts"].replaceAll("Line", "Mode");
   expect(() => surface({ "dist/files/place.d.ts": place })).toThrow(
