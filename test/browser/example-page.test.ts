@@ -186,7 +186,8 @@ describe.runIf(hasChromium)("the page of the example server", () => {
     await tab.page.getByRole("button", { name: "Send 100" }).click();
     for (let cut = 0; cut < 5; cut++) {
       await tab.page.getByRole("button", { name: "Cut the connection" }).click();
-      await sleep(200);
+      await expect.poll(() => tab.page.locator("#losses").textContent()).toBe(`${cut + 1}`);
+      await expect.poll(() => tab.state()).toMatch(/^Connected again/);
     }
     await expect.poll(() => tab.state()).toMatch(/^Connected again after \d+ ms$/);
     await tab.page.getByRole("button", { name: "Keep it cut" }).click();
