@@ -1,13 +1,13 @@
 /** The parts of a page. Every text becomes a text node, never HTML: names and messages are written by others. */
 
-/** Returns the element of the page with this id. Throws if there is none of this kind. */
+/** Returns the element of the page with this id. Throws if the page has no such element of this kind. */
 export function byId<E extends HTMLElement>(id: string, kind: new () => E): E {
   const found = document.getElementById(id);
   if (found instanceof kind) return found;
   throw new Error(`the page has no ${kind.name} with the id ${id}`);
 }
 
-/** Returns the element of a part of the page that a selector finds. Throws if there is none of this kind. */
+/** Returns the element of a part of the page that a selector finds. Throws if the part has no such element of this kind. */
 export function find<E extends HTMLElement>(
   root: ParentNode,
   selector: string,

@@ -58,7 +58,7 @@ export class Cors {
     this.#hasCredentials = credentials;
   }
 
-  /** Returns the answer to a preflight; `undefined` if the request is none. */
+  /** Returns the answer to a preflight; `undefined` if the request is no preflight. */
   preflight(method: string, request: Headers): PreflightAnswer | undefined {
     const wanted = request.get("access-control-request-method");
     if (method !== "OPTIONS" || wanted === null || !request.has("origin")) return undefined;

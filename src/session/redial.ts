@@ -32,7 +32,7 @@ export class Redial {
   readonly #backoff: Backoff;
   /** Runs from the loss until a server answers. */
   #grace: Disposable | undefined;
-  /** The pause before the next attempt; undefined if there is none. */
+  /** The pause before the next attempt; undefined while no attempt waits. */
   #pause: Disposable | undefined;
   /** Whether the server has asked for that pause. */
   #isPauseAsked = false;

@@ -3,7 +3,7 @@ import { NAME_CHARACTERS, TEXT_CHARACTERS } from "../limits.ts";
 import { faultOf, meantBy } from "../names.ts";
 
 /**
- * Returns the name that a user most likely means, of a room, of a member, or of a producer; or the reason why there is none.
+ * Returns the name that a user most likely means, of a room, of a member, or of a producer; or the reason why the text is no name.
  */
 export function nameOf(typed: string): { readonly name: string } | { readonly fault: string } {
   const name = meantBy(typed);
