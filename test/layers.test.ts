@@ -28,7 +28,7 @@ const layers: Record<string, readonly string[]> = {
     ],
   ],
   "web.ts": ["client-entry.ts", "web"],
-  "topics.ts": ["topics", "node", "observe"],
+  "topics.ts": ["topics", "node", "codec", "observe"],
   "testing.ts": ["testing", "node"],
   // Users test with it: nothing of ours imports it but its entry.
   testing: ["node", "transport", "client", ...everywhere],

@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import { create, fromBinary, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
+import type { MessageInitShape } from "@bufbuild/protobuf";
 import {
   type PresenceRecord,
   PresenceRecordSchema,
@@ -7,7 +7,15 @@ import {
   type Roster,
 } from "hawser/gen/chat/v1/presence_pb.js";
 import { Code, ConnectError, type Logger } from "hawser/server";
-import { createHub, type Hub, placeInTopics, type TopicLog, type TopicRecord } from "hawser/topics";
+import {
+  createHub,
+  decodeMessage,
+  encodeMessage,
+  type Hub,
+  placeInTopics,
+  type TopicLog,
+  type TopicRecord,
+} from "hawser/topics";
 import { pause } from "../pause.ts";
 import { type MembersChange, RoomMembers } from "./room-members.ts";
 
@@ -218,10 +226,9 @@ export class Presence implements AsyncDisposable {
   /** Writes in the order of the calls. Resolves with the cursor of the final record, or `undefined` if it failed. */
   #write(events: Event[]): Promise<string | undefined> {
     const leaseMs = this.#beatMs * LEASE_BEATS;
-    const records = events.map((event) => {
-      const record = create(PresenceRecordSchema, { node: this.#node, leaseMs, event });
-      return { data: toBinary(PresenceRecordSchema, record) };
-    });
+    const records = events.map((event) => ({
+      data: encodeMessage(PresenceRecordSchema, { node: this.#node, leaseMs, event }),
+    }));
     const written = this.#log.append(TOPIC, records).then(
       (appended) => appended.at(-1)?.cursor,
       () => {
@@ -295,7 +302,7 @@ export class Presence implements AsyncDisposable {
    */
   #decode(data: Uint8Array): PresenceRecord | undefined {
     try {
-      return fromBinary(PresenceRecordSchema, data);
+      return decodeMessage(PresenceRecordSchema, data);
     } catch (error) {
       if (!this.#warned) {
         const what = `the topic ${TOPIC} has a record that is not one of presence; it is left out, as are others like it:`;

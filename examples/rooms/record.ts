@@ -1,8 +1,7 @@
-import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { type Message, MessageSchema } from "hawser/gen/chat/v1/room_pb.js";
 import { Code, ConnectError } from "hawser/server";
-import type { NewRecord, TopicRecord } from "hawser/topics";
+import { decodeMessage, encodeMessage, type NewRecord, type TopicRecord } from "hawser/topics";
 
 /** The topics of rooms, and no others, begin with this. */
 export const ROOM_TOPICS = "room/";
@@ -21,15 +20,14 @@ export interface NewMessage {
 
 /** The record of a message; the log sets its time. */
 export function recordOf({ name, text, producer, sequence }: NewMessage): NewRecord {
-  const data = toBinary(MessageSchema, create(MessageSchema, { name, text }));
-  return { data, id: { producer, sequence } };
+  return { data: encodeMessage(MessageSchema, { name, text }), id: { producer, sequence } };
 }
 
 /** The message of a record. */
 export function messageOf({ data, timeMs }: TopicRecord): Message {
   let message: Message;
   try {
-    message = fromBinary(MessageSchema, data);
+    message = decodeMessage(MessageSchema, data);
   } catch (error) {
     const text = "a message of this room is damaged: watch from a later cursor";
     throw new ConnectError(text, Code.DataLoss, undefined, undefined, error);

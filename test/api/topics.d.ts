@@ -113,6 +113,10 @@ export declare function compareTopics(a: string, b: string): number;
 
 export declare function createHub<T = TopicRecord, N = never>(log: TopicLog, options?: HubOptions<T>): Hub<T, N>;
 
+export declare function decodeMessage<Desc extends DescMessage>(schema: Desc, data: Uint8Array): MessageShape<Desc>;
+
+export declare function encodeMessage<Desc extends DescMessage>(schema: Desc, message: MessageInitShape<Desc>): Uint8Array;
+
 export declare function memoryLog(options?: MemoryLogOptions): TopicLog;
 
 export declare function placeInTopics(sorted: readonly string[], name: string): number;
