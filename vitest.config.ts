@@ -57,11 +57,34 @@ const inWebSocket = [
 /** Behaviours of servers and of TCP, which are not tested with hawser/web as the client too. */
 const notWeb = ["close", "limits", "observe-calls", "response-headers"];
 
+/** Tests that start programs: those of the README, the examples and the package, and servers that are killed. */
+const programs = [
+  "example-authenticate",
+  "example-cut",
+  "example-greeter",
+  "example-greeter-terminal",
+  "example-options",
+  "example-room",
+  "example-room-terminal",
+  "example-room-unfinished",
+  "example-server",
+  "hostile-clients",
+  "package",
+  "package-installed",
+  "process",
+  "readme",
+  "rooms-killed",
+  "rooms-many",
+  "rooms-nodes",
+  "topic-log-crash",
+];
+
 const files = (names: readonly string[]) => names.map((name) => `test/${name}.test.ts`);
 
 /** Where the entries of the package (`hawser`, `hawser/server` …) are src/ itself. */
 const conditions = ["hawser-source", "node"];
 
+/** `npm test` runs the projects `sessions` and `plain`, `npm run test:web` and `test:programs` the others. */
 export default defineConfig({
   ssr: { resolve: { conditions } },
   test: {
@@ -86,8 +109,12 @@ export default defineConfig({
           name: "sessions",
           include: isPoisoned ? files(poisoned) : ["test/**/*.test.ts"],
           // npm run test:browser
-          exclude: ["test/browser/**"],
+          exclude: ["test/browser/**", ...files(programs)],
         },
+      },
+      {
+        extends: true,
+        test: { name: "programs", include: isPoisoned ? [] : files(programs) },
       },
       {
         extends: true,
