@@ -27,6 +27,9 @@ const LONGEST_MS = 2;
  */
 const INPUT_SLICE_MS = 8;
 
+/** The same while several connections receive: a peer that asks for little waits for the input of all others. */
+const CROWDED_SLICE_MS = 3;
+
 /** A chunk up to this size is handled when it arrives, also after the slice: a client that asks for little does not wait. */
 const SMALL_BYTES = 512;
 
@@ -64,6 +67,8 @@ export class PipeDriver implements PipeListener {
   /** What was received and not handled, if there is something. */
   #unread: UnreadInput | undefined;
   #framesAtOnce = FIRST_FRAMES_AT_ONCE;
+  /** The latest turn of the event loop in which this connection was counted as one that receives. */
+  #latestTurn = -1;
   /** Whether #afterMicrotasks() is scheduled. */
   #isScheduled = false;
   #isBlocked = false;
@@ -155,7 +160,7 @@ export class PipeDriver implements PipeListener {
     if (this.#unread !== undefined) this.#unread.push(bytes);
     else if (bytes.length <= SMALL_BYTES) this.#connection.receive(bytes);
     else if (!slices.admitsInput) this.#connection.receive(bytes);
-    else if (slices.hasLasted(INPUT_SLICE_MS)) this.#wait(this.#keep(bytes, 0));
+    else if (this.#hasSliceEnded()) this.#wait(this.#keep(bytes, 0));
     else {
       const beganMs = slices.elapsedMs;
       const at = this.#connection.receive(bytes, 0, this.#framesAtOnce);
@@ -214,7 +219,7 @@ export class PipeDriver implements PipeListener {
   /** Whether more input is to be handled in this turn. If the slice has ended, the input waits for a later one. */
   #mayContinue(unread: UnreadInput): boolean {
     if (unread.isWaiting) return false;
-    const hasEnded = slices.hasLasted(INPUT_SLICE_MS);
+    const hasEnded = this.#hasSliceEnded();
     this.#adapt(slices.elapsedMs - unread.beganMs);
     if (unread.isEmpty) return false;
     if (hasEnded || slices.isAwaited) this.#wait(unread);
@@ -225,6 +230,14 @@ export class PipeDriver implements PipeListener {
   #handle(unread: UnreadInput): void {
     unread.beganMs = slices.elapsedMs;
     unread.read(this.#connection, this.#framesAtOnce);
+  }
+
+  #hasSliceEnded(): boolean {
+    if (this.#latestTurn !== slices.turn) {
+      this.#latestTurn = slices.turn;
+      slices.countReceiver();
+    }
+    return slices.hasLasted(slices.isCrowded ? CROWDED_SLICE_MS : INPUT_SLICE_MS);
   }
 
   #wait(unread: UnreadInput): void {

@@ -28,6 +28,9 @@ const WORK_SLICE_MS = 4;
 /** The work of at most this many owners is done in a turn after that. */
 const MAX_LATE_OWNERS = 16;
 
+/** If more connections than this receive in a turn, they are a crowd. */
+const FEW_RECEIVERS = 2;
+
 /** How many messages a pump writes per turn while others wait. Fewer would make the writes too small. */
 export const QUANTUM_MESSAGES = 256;
 
@@ -101,6 +104,9 @@ class Slices {
   #checkedAtMs = 0;
   /** How long the slice of this turn had lasted at the last check of the clock. */
   elapsedMs = 0;
+  /** How many connections have received something in this turn, and in the latest one before it that had a slice. */
+  #receivers = 0;
+  #latestReceivers = 0;
   /** How many messages are counted until the next check of the clock, and between two checks. */
   #left = STRIDE;
   #stride = STRIDE;
@@ -124,6 +130,16 @@ class Slices {
   countMessage(sliceMs = SLICE_MS): boolean {
     if (--this.#left <= 0) this.#look();
     return this.elapsedMs >= sliceMs;
+  }
+
+  /** Counts a connection that has received something in this turn. It must call hasLasted() then, which begins a slice. */
+  countReceiver(): void {
+    this.#receivers++;
+  }
+
+  /** Whether many connections have received something, in this turn or in the latest one that had a slice. */
+  get isCrowded(): boolean {
+    return Math.max(this.#receivers, this.#latestReceivers) > FEW_RECEIVERS;
   }
 
   /** Looks at the clock. Returns whether the slice of this turn has lasted `sliceMs`. */
@@ -197,6 +213,8 @@ class Slices {
 
   readonly #nextTurn = (): void => {
     this.turn++;
+    this.#latestReceivers = this.#receivers;
+    this.#receivers = 0;
     this.#startedAtMs = undefined;
     this.elapsedMs = 0;
     this.#lateOwners.clear();
