@@ -32,6 +32,7 @@ import type { ReceiveBudget } from "./receive-budget.ts";
 import type { ServedConnection } from "./served-connection.ts";
 import type { ServerMemory } from "./server-memory.ts";
 import { ServerRequest } from "./server-request.ts";
+import type { UsableConnection } from "./unused-connections.ts";
 
 /** Ages vary by this part in both directions, so that connections that began together do not end together (gRFC A9). */
 const AGE_JITTER = 0.1;
@@ -75,7 +76,7 @@ export interface ServerConnectionListener {
 
 /** One HTTP/2 connection of a client. */
 export class ServerConnection
-  implements ServedConnection, ConnectionListener, PipeOwner, WatchedConnection
+  implements ServedConnection, ConnectionListener, PipeOwner, WatchedConnection, UsableConnection
 {
   readonly #pipe: BytePipe;
   readonly #options: ServerConnectionOptions;
@@ -94,6 +95,7 @@ export class ServerConnection
   /** Why the connection was lost, where this side knows it. */
   #lossReason: string | undefined;
   #isDraining = false;
+  unusedSinceMs: number | undefined;
   isAged = false;
   /** What is to be sent after the response headers of this turn. */
   #afterHeaders: (() => void)[] | undefined;
@@ -240,6 +242,7 @@ export class ServerConnection
 
   onRequest(stream: Http2Stream, fields: FieldList): StreamListener {
     if (this.#engine.openStreams === 1) this.#watch.onBusy();
+    this.unusedSinceMs = undefined;
     this.#idle?.[Symbol.dispose]();
     const request = new ServerRequest(stream, this, fields);
     if (this.memory.admits) this.#listener.onRequest(request);
@@ -312,6 +315,7 @@ export class ServerConnection
 
   #startIdle(): void {
     const { clock, idleMs } = this.#options;
+    this.unusedSinceMs = clock.now();
     if (idleMs === Number.POSITIVE_INFINITY || this.#isDraining) return;
     this.#idle?.[Symbol.dispose]();
     this.#idle = clock.startTimer(idleMs, () => {

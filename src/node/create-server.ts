@@ -196,7 +196,10 @@ export class HawserServer implements Server {
     );
     this.#listener = createListener(
       options.tls,
-      { ...settings, proxies, connections: this.#connectionLimit, notifier },
+      {
+        ...{ ...settings, proxies, connections: this.#connectionLimit, notifier },
+        closeUnused: (peer) => this.#connections.closeUnused(peer),
+      },
       {
         http2: (socket, received) => {
           const of = { protocol: "h2", peer: peerOf(socket) } as const;

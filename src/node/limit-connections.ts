@@ -15,6 +15,8 @@ export interface ConnectionLimit {
   readonly connections: SharedLimit;
   /** The connections of these are of many clients: only the total limits them. */
   readonly proxies: TrustedProxies | undefined;
+  /** Closes a connection of a client that nobody uses. Returns whether it had one. */
+  readonly closeUnused?: ((peer: Peer) => boolean) | undefined;
   readonly logger: Pick<Logger, "error">;
   /** Undefined if the server has no observer. */
   readonly notifier?: Notifier<ServerObserver> | undefined;
@@ -22,10 +24,10 @@ export interface ConnectionLimit {
 
 /**
  * Closes further connections when they are accepted: if `maxConnections` are open, and if the client's address has its share
- * of them. Logs the first one, and then their number at most once a minute.
+ * of them; then a new one may take the place of one that nobody uses. Logs the first one, and then their number at most once a minute.
  */
 export function limitConnections(server: net.Server, init: ConnectionLimit): void {
-  const { connections: limit, proxies, logger, notifier } = init;
+  const { connections: limit, proxies, closeUnused, logger, notifier } = init;
   const maxConnections = limit.total;
   const clients = new Map<string, CallerAccount>();
   const closed = new OnceAMinute();
@@ -49,7 +51,7 @@ export function limitConnections(server: net.Server, init: ConnectionLimit): voi
     const key = isShared ? undefined : keyOfCaller({ identity: undefined, peer });
     const known = key === undefined ? undefined : clients.get(key);
     const client = known ?? new CallerAccount(limit);
-    if (key !== undefined && client.free < 1) {
+    if (key !== undefined && client.free < 1 && closeUnused?.(peer) !== true) {
       socket.destroy();
       const why = `${client.held} of maxConnections ${maxConnections} are of the client ${peer.address}`;
       refuse(peer, why);
