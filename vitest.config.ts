@@ -7,6 +7,7 @@ const behaviours = [
   "close",
   "connect",
   "deadline",
+  "duplex",
   "errors",
   "half-close",
   "interceptors",

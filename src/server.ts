@@ -47,6 +47,7 @@ export type { CallStats, LimitStats, SessionStats } from "./observe/stats.ts";
 export type { AdmissionRequest, Admit } from "./server/admission.ts";
 export type { Authenticate, Authentication, AuthenticationRequest } from "./server/authenticate.ts";
 export type { CorsOptions } from "./server/cors.ts";
+export { type DuplexCall, duplex } from "./server/duplex.ts";
 export type { ServerLogger } from "./server/reporter.ts";
 export type { SessionOptions } from "./server/server-sessions.ts";
 export { Reason as SessionLostReason, readSessionLost } from "./session/lost.ts";

@@ -29,6 +29,7 @@ import {
 } from "../src/index.ts";
 import {
   createServer,
+  duplex,
   type HandlerContext,
   type Server,
   type MessageInitShape as ServerInitShape,
@@ -234,6 +235,36 @@ test("handlers are typed by the service", () => {
       routes: (router) => router.service(Greeter, { shout: () => ({}) }),
     });
     return incomplete;
+  };
+});
+
+test("a handler of duplex() is typed by the method that it is for", () => {
+  const handlers: Partial<ServiceImpl<typeof Greeter>> = {
+    chat: duplex(async ({ requests, send, signal, context }) => {
+      expectTypeOf(requests).toEqualTypeOf<AsyncIterable<MessageRequest>>();
+      expectTypeOf(signal).toEqualTypeOf<AbortSignal>();
+      expectTypeOf(context).toEqualTypeOf<HandlerContext>();
+      for await (const { content } of requests) {
+        expectTypeOf(send({ reply: content })).toEqualTypeOf<Promise<void>>();
+      }
+    }),
+  };
+  () => {
+    createServer({ routes: (router) => router.service(Greeter, handlers) });
+    createServer({
+      routes: (router) =>
+        router.service(Greeter, {
+          // @ts-expect-error a reply has no content
+          chat: duplex(({ send }) => send({ content: "" })),
+        }),
+    });
+    createServer({
+      routes: (router) =>
+        router.service(Greeter, {
+          // @ts-expect-error one response, not many
+          collect: duplex(() => {}),
+        }),
+    });
   };
 });
 

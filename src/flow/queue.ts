@@ -37,7 +37,8 @@ export class Queue<T> implements AsyncIterable<T>, Pumpable<T>, Pump {
   #onTake: (() => void) | undefined;
   readonly #share = new Share({ sliceMs: SLICE_MS });
   #pause: Promise<void> | undefined;
-  #ended = false;
+  /** Set by end(). */
+  #end: { readonly error?: unknown } | undefined;
   /** `provisional` marks the error of stop(), which fail() may still replace by the reason. */
   #failure: { error: unknown; provisional: boolean } | undefined;
 
@@ -70,11 +71,13 @@ export class Queue<T> implements AsyncIterable<T>, Pumpable<T>, Pump {
     return waiting === undefined ? DONE : handled(waiting.promise);
   }
 
-  /** Ends the queue once the queued messages are taken. Do not push() afterwards; this is not checked. */
-  end(): void {
-    if (this.#ended || this.#failure !== undefined) return;
-    this.#ended = true;
-    this.#endReaders();
+  /**
+   * Ends the queue once the queued messages are taken; with an error, if `end` has one. Do not push() afterwards; this is
+   * not checked.
+   */
+  end(end: { readonly error?: unknown } = {}): void {
+    if (this.#end !== undefined || this.#failure !== undefined) return;
+    this.#end = end;
     this.#drain();
   }
 
@@ -134,9 +137,14 @@ export class Queue<T> implements AsyncIterable<T>, Pumpable<T>, Pump {
     };
   }
 
-  /** Whether push() rejects: fail() or stop() was called. */
+  /** Whether push() rejects: fail() or stop() was called, or the queue has ended with an error. */
   get isFailed(): boolean {
     return this.#failure !== undefined;
+  }
+
+  /** The error with which push() rejects, if it does. */
+  get error(): unknown {
+    return this.#failure?.error;
   }
 
   /** Whether the consumer has taken all that was pushed. */
@@ -171,7 +179,9 @@ export class Queue<T> implements AsyncIterable<T>, Pumpable<T>, Pump {
       waiting?.resolve();
       return Promise.resolve({ done: false, value });
     }
-    if (this.#ended) return Promise.resolve(END);
+    if (this.#end !== undefined) {
+      return "error" in this.#end ? Promise.reject(this.#end.error) : Promise.resolve(END);
+    }
     const reader = Promise.withResolvers<IteratorResult<T, undefined>>();
     this.#readers ??= [];
     this.#readers.push(reader);
@@ -226,9 +236,19 @@ export class Queue<T> implements AsyncIterable<T>, Pumpable<T>, Pump {
       if (pause === undefined) waiting.resolve();
       else pause.then(waiting.resolve, waiting.reject);
     }
-    if (this.#ended && this.#size === 0 && !this.#writing) {
-      this.#writer?.end();
-      this.#writer = undefined;
+    if (this.#end !== undefined && this.isEmpty) this.#finish(this.#end);
+  }
+
+  /** Tells the consumer of the end: it has taken everything. */
+  #finish(end: { readonly error?: unknown }): void {
+    const writer = this.#writer;
+    this.#writer = undefined;
+    if ("error" in end) {
+      this.fail(end.error);
+      writer?.fail(end.error);
+    } else {
+      this.#endReaders();
+      writer?.end();
     }
   }
 }

@@ -74,6 +74,13 @@ export interface CorsOptions {
     credentials?: boolean;
 }
 
+export interface DuplexCall<Req, Res> {
+    readonly requests: AsyncIterable<Req>;
+    readonly send: (response: Res) => Promise<void>;
+    readonly signal: AbortSignal;
+    readonly context: HandlerContext;
+}
+
 export { HandlerContext } from "@connectrpc/connect";
 
 export interface Http1Options {
@@ -304,6 +311,8 @@ export { createContextValues } from "@connectrpc/connect";
 export declare function createServer(options: ServerOptions): Server;
 
 export { decodeBinaryHeader } from "@connectrpc/connect";
+
+export declare function duplex<Req, Res>(handler: (call: DuplexCall<Req, Res>) => Promise<void> | void): (requests: AsyncIterable<Req>, context: HandlerContext) => AsyncIterable<Res>;
 
 export { encodeBinaryHeader } from "@connectrpc/connect";
 
