@@ -48,6 +48,7 @@ export type { AdmissionRequest, Admit } from "./server/admission.ts";
 export type { Authenticate, Authentication, AuthenticationRequest } from "./server/authenticate.ts";
 export type { CorsOptions } from "./server/cors.ts";
 export { type DuplexCall, duplex } from "./server/duplex.ts";
+export type { HealthStatus, ServerHealth } from "./server/health.ts";
 export type { ServerLogger } from "./server/reporter.ts";
 export type { SessionOptions } from "./server/server-sessions.ts";
 export { Reason as SessionLostReason, readSessionLost } from "./session/lost.ts";

@@ -182,6 +182,8 @@ function makeServer(
       tls,
       authenticate,
       logger,
+      health: true,
+      reflection: true,
       ...(hasPages() && { webSocket: {}, fallback: servePages() }),
     });
   } catch (error) {

@@ -2,6 +2,7 @@ import type { DescMethod } from "@bufbuild/protobuf";
 import type { ContextValues, HandlerContext } from "@connectrpc/connect";
 import { LazyAbortController } from "../flow/lazy-abort.ts";
 import type { AsyncContext } from "../flow/runtime.ts";
+import type { AbortSource } from "../flow/wait.ts";
 import { anObject } from "../options.ts";
 import { CallValues, type KnownCaller } from "./caller.ts";
 import { rawToHeaders } from "./metadata.ts";
@@ -32,6 +33,11 @@ export function sendHeaders(context: HandlerContext): void {
 export function holdHeaders(context: HandlerContext): void {
   anObject(context, { of: "holdHeaders", option: "context" });
   (context as Partial<CallContext>)[sender]?.holdHeaders();
+}
+
+/** Returns what aborts when a call has ended. The signal of a call of Hawser's own is not made for it. */
+export function abortSource(context: HandlerContext): AbortSource {
+  return context instanceof LazyAbortController ? context : context.signal;
 }
 
 /** Sends the response headers of a call. */

@@ -5,6 +5,7 @@ import { ServerMemory } from "../connection/server-memory.ts";
 import type { ServerRequest } from "../connection/server-request.ts";
 import { failure } from "../failure.ts";
 import { realClock } from "../flow/clock.ts";
+import { runtime } from "../flow/runtime.ts";
 import { settled, startTimer } from "../flow/wait.ts";
 import { rawToHeaders } from "../grpc/metadata.ts";
 import { CallCounter } from "../observe/call-counts.ts";
@@ -21,7 +22,9 @@ import { connectOptions } from "../server/connect-options.ts";
 import { Cors } from "../server/cors.ts";
 import { FallbackRequests } from "../server/fallback-requests.ts";
 import { createGrpcHandler, type GrpcHandler } from "../server/handler.ts";
+import { Health } from "../server/health.ts";
 import { serverClosing } from "../server/move-elsewhere.ts";
+import { registerReflection } from "../server/reflection.ts";
 import { ServerReporter } from "../server/reporter.ts";
 import { register } from "../server/routes.ts";
 import { ServerSessions } from "../server/server-sessions.ts";
@@ -49,7 +52,7 @@ import {
   withDefaults,
 } from "./server-options.ts";
 import { callersOf, connectionOptions, cryptography, sharedOptions } from "./server-parts.ts";
-import type { ServerStats } from "./server-stats.ts";
+import { limitStats, type ServerStats } from "./server-stats.ts";
 import { peerOf } from "./socket-peer.ts";
 import { NOTHING, SocketPipe } from "./socket-pipe.ts";
 import { trustedProxies as proxiesOf } from "./trusted-proxies.ts";
@@ -94,6 +97,7 @@ export class HawserServer implements Server {
   readonly #connectionLimit: SharedLimit;
   readonly #reporter: ServerReporter;
   readonly #callers: Callers;
+  readonly health: Health;
   /** Undefined if the server takes no WebSockets. */
   readonly #upgradeSettings: UpgradeSettings | undefined;
   #upgrade: ((upgrade: UpgradeRequest) => void) | undefined;
@@ -105,6 +109,7 @@ export class HawserServer implements Server {
   #closing: Promise<void> | undefined;
   /** Resolves when the server no longer listens and all its connections are closed. */
   #listenerClosed: Promise<void> | undefined;
+  #endDelay: (() => void) | undefined;
   #endGrace: (() => void) | undefined;
 
   constructor(options: ServerOptions) {
@@ -118,7 +123,12 @@ export class HawserServer implements Server {
     const counter = this.#counter;
     const onError = reporter.onHandlerError.bind(reporter);
     const onClosed = () => this.#checkIdle();
-    const registered = register(options.routes);
+    const draining = this.#draining.signal;
+    this.health = new Health(options.health === true, draining);
+    const registered = register(options.routes, (router, services) => {
+      this.health.register(router, services());
+      if (options.reflection) registerReflection(router, services(), draining);
+    });
     const readMaxBytes = Math.max(settings.readMaxBytes, registered.readMaxBytes);
     const budgets = budgetsOf(options, readMaxBytes);
     const proxies = options.trustedProxies && proxiesOf(options.trustedProxies);
@@ -148,7 +158,7 @@ export class HawserServer implements Server {
     // Each refusal of a connection has a message, and an event, of its own.
     this.#connectionLimit.onRefused = (name) => reporter.countRefusal(name);
     const connect = connectOptions(registered.replay, settings, {
-      draining: this.#draining.signal,
+      draining,
       shutdown: this.#shutdown.signal,
       onHandlerError: onError,
       compression: connectGzip,
@@ -219,9 +229,6 @@ export class HawserServer implements Server {
     const { started, succeeded, failed } = this.#counter.stats;
     const { usedBytes, bytes } = this.#memory;
     const budget = { name: "serverBudgetBytes", held: usedBytes, total: bytes };
-    const limits = [...this.#limits(), budget].map(({ name, held, total }) => {
-      return [name, { held, total, refused: this.#reporter.refusalsOf(name) }] as const;
-    });
     return {
       connections: this.#connectionLimit.held,
       calls: { open: this.openCalls, started, succeeded, failed },
@@ -229,7 +236,7 @@ export class HawserServer implements Server {
       sessionBytes: this.#parties.limits.sessionBytes.held,
       unreadBytes: usedBytes,
       callers: this.#parties.callers,
-      limits: Object.fromEntries(limits),
+      limits: limitStats([...this.#limits(), budget], this.#reporter),
     };
   }
 
@@ -267,12 +274,21 @@ export class HawserServer implements Server {
 
   async close(options: CloseOptions = {}): Promise<void> {
     checkClose(options);
-    const { graceMs = 10_000, keepListening = true } = options;
-    // This timer keeps the process alive: sessions without a connection have no socket that would.
-    const grace = startTimer(graceMs, () => this.#endGrace?.(), true);
-    this.#closing ??= this.#close();
-    if (!keepListening) this.#stopListening();
-    await this.#closing.finally(() => grace[Symbol.dispose]());
+    const { drainDelayMs = 0, graceMs = 10_000, keepListening = true } = options;
+    this.health.shutDown();
+    // With health at least a turn: those who watch are told before the GOAWAY.
+    const waits = drainDelayMs > 0 || this.health.isOn;
+    this.#closing ??= this.#close(waits);
+    // These timers keep the process alive: sessions without a connection have no socket that would.
+    let timer: Disposable;
+    const drain = () => {
+      timer = startTimer(graceMs, () => this.#endGrace?.(), true);
+      this.#endDelay?.();
+      if (!keepListening) this.#stopListening();
+    };
+    if (waits) timer = startTimer(drainDelayMs, drain, true);
+    else drain();
+    await this.#closing.finally(() => timer[Symbol.dispose]());
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -288,10 +304,15 @@ export class HawserServer implements Server {
     // First, so that nothing more is sent.
     this.#listener.resetAll();
     this.#connections.destroyAll();
+    this.#stopListening();
     return this.close({ graceMs: 0, keepListening: false });
   }
 
-  async #close(): Promise<void> {
+  /** @param waits until `#endDelay` is called, and for the ends of calls of health */
+  async #close(waits: boolean): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#endDelay = resolve;
+    if (waits) await promise;
     const wasListening = this.#listening;
     if (wasListening) this.#reporter.onDraining(this.openCalls);
     this.#grpc.refuse();
@@ -322,6 +343,8 @@ export class HawserServer implements Server {
       using _timer = startTimer(STATUS_READ_MS, resolve, true);
       await promise;
     }
+    // Calls of health have ended by themselves: their clients are told.
+    if (waits) await new Promise<void>((resolve) => runtime.inLaterTurn(resolve));
     this.#sessions?.close();
     this.#http1.close();
     await settled(this.#connections.closeAll(), STATUS_READ_MS);
@@ -341,8 +364,8 @@ export class HawserServer implements Server {
 
   /** The limits that callers share. */
   #limits(): SharedLimit[] {
-    const { calls, sessions, sessionBytes } = this.#parties.limits;
-    const all = [this.#connectionLimit, calls];
+    const { calls, healthCalls, sessions, sessionBytes } = this.#parties.limits;
+    const all = [this.#connectionLimit, calls, ...(this.health.isOn ? [healthCalls] : [])];
     if (this.#sessions === undefined) return all;
     return [...all, sessions, sessionBytes, this.#sessions.resumeLimit()];
   }
@@ -369,8 +392,8 @@ export class HawserServer implements Server {
 
   #onRequest(request: ServerRequest): void {
     if (this.#grpc.accept(request)) return;
-    if (this.#closing === undefined) this.#connect.serve(request);
-    else this.#connect.refuse(request);
+    if (this.#draining.signal.aborted) this.#connect.refuse(request);
+    else this.#connect.serve(request);
   }
 
   #checkIdle(): void {

@@ -18,6 +18,7 @@ import type { Notifier } from "../observe/notifier.ts";
 import { type ConnectRoutes, isRpc } from "../server/connect-handlers.ts";
 import type { PreflightAnswer } from "../server/cors.ts";
 import type { Fallback } from "../server/fallback.ts";
+import { isOfApplication } from "../server/own-services.ts";
 import { HeadersWatch, type Http1Options, KEEP_ALIVE_MS, watchBody } from "./http1-deadlines.ts";
 import { type Http1Call, Http1Exchange } from "./http1-exchange.ts";
 import { type OnFallbackError, serveHttp1Fallback } from "./http1-fallback.ts";
@@ -34,7 +35,7 @@ export interface Http1Server {
   refuse(): void;
   /** Closes all connections. */
   close(): void;
-  /** The number of requests whose responses are not complete. */
+  /** The number of requests whose responses are not complete, but for calls of the server's own services. */
   readonly open: number;
 }
 
@@ -75,12 +76,18 @@ export function createHttp1Server(routes: ConnectRoutes, init: Http1Init): Http1
     (request, response) => {
       const { socket } = request;
       open++;
+      let isCounted = true;
+      const uncount = () => {
+        if (!isCounted) return;
+        isCounted = false;
+        open--;
+        onClosed();
+      };
       headers.onRequest(socket, response);
       request.once("error", () => {});
       response.once("close", () => {
-        open--;
         headers.onResponded(socket, response);
-        onClosed();
+        uncount();
       });
       watchBody(request, response, {
         idleMs: times.bodyIdleMs,
@@ -98,7 +105,7 @@ export function createHttp1Server(routes: ConnectRoutes, init: Http1Init): Http1
           response.writeHead(400, { connection: "close" }).end();
           return;
         }
-        serve(routes, { request, response, peer: peerAt(socket), memory: held }, init);
+        serve(routes, { request, response, peer: peerAt(socket), memory: held, uncount }, init);
       };
       turns.add({ socket, response, serve: begin });
     },
@@ -153,11 +160,13 @@ export function createHttp1Server(routes: ConnectRoutes, init: Http1Init): Http1
 interface Exchange extends Http1Call {
   readonly peer: Peer;
   readonly memory: ConnectionMemory;
+  /** The request is not counted as open from now on. */
+  uncount(): void;
 }
 
 function serve(
   { handlers, cors }: ConnectRoutes,
-  { request, response, peer, memory }: Exchange,
+  { request, response, peer, memory, uncount }: Exchange,
   { fallback, onError, onFallbackError }: Http1Init,
 ): void {
   const call = { request, response };
@@ -170,6 +179,7 @@ function serve(
     else response.writeHead(404).end();
     return;
   }
+  if (!isOfApplication(handler.method)) uncount();
   // node:http checks it. Connect's handlers would take memory for as many bytes as are only announced.
   delete request.headers["content-length"];
   new Http1Exchange(call, { memory, kind: bodyKind(request.headers["content-type"]) });

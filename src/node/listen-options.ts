@@ -4,6 +4,7 @@ import { failure } from "../failure.ts";
 import {
   type Checks,
   checkOptions,
+  notNegative,
   notNegativeOrInfinite,
   someText,
   trueOrFalse,
@@ -58,7 +59,12 @@ export function checkListen(options: ListenOptions): void {
 
 /** How a server ends. */
 export interface CloseOptions {
-  /** How long open calls may take to finish, in milliseconds. Infinity waits until they have. Default: 10 000. */
+  /**
+   * How long the server takes calls as before, while its health is NOT_SERVING, in milliseconds: for balancers that ask for it
+   * now and then, and for platforms that take a server out of their addresses meanwhile. Default: 0.
+   */
+  drainDelayMs?: number;
+  /** How long open calls may take to finish after `drainDelayMs`, in milliseconds. Infinity waits until they have. Default: 10 000. */
   graceMs?: number;
   /**
    * Whether the server still listens while sessions are open, for at most `graceMs`: a session that loses its
@@ -69,6 +75,7 @@ export interface CloseOptions {
 }
 
 const closeChecks = {
+  drainDelayMs: notNegative,
   graceMs: notNegativeOrInfinite,
   keepListening: trueOrFalse,
 } satisfies Checks<CloseOptions>;

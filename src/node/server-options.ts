@@ -152,6 +152,17 @@ export interface ServerOptions {
    * client gets 500, and `logger` the error. nodeFallback() makes one of an app of Express. Default: that is answered with 404.
    */
   fallback?: ((request: Request) => Response | Promise<Response>) | NodeFallback;
+  /**
+   * Tells balancers and orchestrators by grpc.health.v1.Health (Check, Watch, List) which services take calls: those of `routes`
+   * at first, none once close() was called; `server.health` changes that. It is served to everybody, and no interceptor runs
+   * around it. Default: false.
+   */
+  health?: boolean;
+  /**
+   * Tells grpcurl, buf curl and others by grpc.reflection (v1 and v1alpha) what is served, with the .proto files. `authenticate`
+   * and `admit` are asked, and the interceptors run. Default: false.
+   */
+  reflection?: boolean;
   /** The deadlines of requests over HTTP/1.1. */
   http1?: Http1Options;
   /**
@@ -251,6 +262,8 @@ const checks = {
   webSocket: optionsOf(webSocketChecks),
   cors: corsCheck,
   fallback: either((value) => value instanceof NodeFallback, callable),
+  health: trueOrFalse,
+  reflection: trueOrFalse,
   http1: optionsOf(http1Checks),
   maxConnections: count,
   connectionIdleMs: positiveOrInfinite,

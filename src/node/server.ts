@@ -1,3 +1,4 @@
+import type { ServerHealth } from "../server/health.ts";
 import type { CloseOptions, ListenOptions, ServerAddress } from "./listen-options.ts";
 import type { ServerCertificate } from "./server-options.ts";
 import type { ServerStats } from "./server-stats.ts";
@@ -13,9 +14,9 @@ export interface Server extends AsyncDisposable {
    */
   listen(options?: ListenOptions): Promise<ServerAddress>;
   /**
-   * Drains and closes: refuses new calls; ends with UNAVAILABLE the calls that clients continue from a cursor at another
+   * Drains and closes: its health is NOT_SERVING at once; after `drainDelayMs` it refuses new calls; ends with UNAVAILABLE the calls that clients continue from a cursor at another
    * server (hawser/v1/resume.proto); lets the other open calls finish for at most `graceMs`, and ends the rest with
-   * UNAVAILABLE. May be called again, with a shorter grace, or to stop listening. Rejects with INVALID_ARGUMENT, and
+   * UNAVAILABLE. May be called again, with a shorter delay or grace, or to stop listening. Rejects with INVALID_ARGUMENT, and
    * closes nothing, if an option is unknown or not valid.
    */
   close(options?: CloseOptions): Promise<void>;
@@ -25,7 +26,9 @@ export interface Server extends AsyncDisposable {
    * reverse. Throws FAILED_PRECONDITION if the server was made without `tls`.
    */
   setTls(tls: ServerCertificate): void;
-  /** How many calls are open. */
+  /** What balancers and orchestrators are told: the option `health`. */
+  readonly health: ServerHealth;
+  /** How many calls are open; those of health and reflection are left out. */
   readonly openCalls: number;
   /** What the server has now, and has had. It looks at each session once, and reads what is counted anyway. */
   stats(): ServerStats;

@@ -164,7 +164,7 @@ export interface ServerObserver
     ConnectionEvents<ObservedServerConnection> {
   /**
    * A handler is about to run, in any protocol. A call that is refused before that, by `authenticate` or a limit, is not
-   * reported.
+   * reported, and neither are calls of health and reflection.
    */
   // biome-ignore lint/suspicious/noConfusingVoidType: a method that returns nothing is of type void
   callStarted?(call: ObservedServerCall): ServerCallObserver | undefined | void;

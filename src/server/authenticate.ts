@@ -42,13 +42,6 @@ export type Authenticate = (
   request: AuthenticationRequest,
 ) => Authentication | Promise<Authentication>;
 
-const EXEMPT = new Set(["hawser.v1.SessionService", "grpc.health.v1.Health"]);
-
-/** Whether a method serves any caller: balancers, and clients of sessions, call it before they have credentials. */
-export function servesAll({ parent }: DescMethod): boolean {
-  return EXEMPT.has(parent.typeName);
-}
-
 /** Authenticates the callers of a server. */
 export class Authenticator {
   readonly #authenticate: Authenticate;

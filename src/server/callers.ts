@@ -2,8 +2,9 @@ import type { Caller, Peer } from "../caller.ts";
 import type { KnownCaller } from "../grpc/caller.ts";
 import { isThenable } from "../grpc/invoke.ts";
 import type { Admission } from "./admission.ts";
-import { type AuthenticationRequest, type Authenticator, servesAll } from "./authenticate.ts";
+import type { AuthenticationRequest, Authenticator } from "./authenticate.ts";
 import { forwardedFor } from "./forwarded.ts";
+import { servesAll } from "./own-services.ts";
 import { withWebSocketHeaders } from "./web-socket-headers.ts";
 
 /** Proxies that are believed when they name their clients. */

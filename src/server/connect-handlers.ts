@@ -21,6 +21,7 @@ import { overLimit } from "../sharing/refusal.ts";
 import type { Callers } from "./callers.ts";
 import type { ConnectOptions } from "./connect-options.ts";
 import type { Cors, PreflightAnswer } from "./cors.ts";
+import { callLimitOf, isOfApplication } from "./own-services.ts";
 
 /** Connect's handlers, by path, with what pages of other hosts may do. They serve requests of any version of HTTP. */
 export interface ConnectRoutes {
@@ -47,7 +48,7 @@ export interface ConnectHandlers {
   serve(request: ServerRequest): void;
   /** Answers 503: the server closes. */
   refuse(request: ServerRequest): void;
-  /** The number of requests whose streams are not closed. */
+  /** The number of the application's requests whose streams are not closed. */
   readonly open: number;
 }
 
@@ -112,9 +113,10 @@ export function createConnectHandlers(
         request.refuse();
         return;
       }
+      const limit = callLimitOf(handler.method);
       let refusal: ConnectError | undefined;
-      if (!party.beginCall()) {
-        refusal = overLimit(party.caller, "calls", Math.random);
+      if (!party.beginCall(limit)) {
+        refusal = overLimit(party.caller, limit, Math.random);
         party = undefined;
       }
       // Connect authenticates later. Until then the call counts for its client, whoever it is.
@@ -122,17 +124,19 @@ export function createConnectHandlers(
         if (party === undefined) return;
         const identified = parties.of(connection, caller);
         if (identified === party) return;
-        party.endCall();
-        party = identified.beginCall() ? identified : undefined;
+        party.endCall(limit);
+        party = identified.beginCall(limit) ? identified : undefined;
         if (party === undefined) {
-          throw overLimit(identified.caller, "calls", Math.random);
+          throw overLimit(identified.caller, limit, Math.random);
         }
       };
-      open++;
+      const counts = isOfApplication(handler.method);
+      if (counts) open++;
       const exchange = request.openExchange(bodyKind(String(request.headers["content-type"])));
       exchange.onEnded = () => {
-        party?.endCall();
+        party?.endCall(limit);
         party = undefined;
+        if (!counts) return;
         open--;
         onClosed();
       };

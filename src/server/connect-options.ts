@@ -26,6 +26,7 @@ import { inTurns } from "./connect-turns.ts";
 import { endExpired } from "./expiry.ts";
 import { canMove } from "./move-elsewhere.ts";
 import { countCalls, observing } from "./observe-connect.ts";
+import { isOfApplication } from "./own-services.ts";
 
 /** The options of a server that its Connect handlers need. */
 export interface ConnectSettings {
@@ -69,8 +70,9 @@ export function connectOptions(
 ): ConnectOptions {
   const report = reportErrors(server);
   const move = moveCalls(draining);
-  const count = countCalls(server.counter);
-  const observe: Interceptor = notifier === undefined ? (next) => next : observing(notifier);
+  const count = ofApplication(countCalls(server.counter));
+  const observe: Interceptor =
+    notifier === undefined ? (next) => next : ofApplication(observing(notifier));
   const around: Interceptor = (next) => observe(count(move(endExpired(report(inTurns(next))))));
   const { binaryOptions } = settings;
   return {
@@ -103,6 +105,14 @@ async function identify(context: HandlerContext, callers: Callers): Promise<void
   const ended = Promise.withResolvers<never>();
   using _listening = onAbort(signal, (reason) => ended.reject(fromAbort(reason)));
   values.identify(await Promise.race([caller, ended.promise]));
+}
+
+/** Returns an interceptor that leaves out the calls of the server's own services. */
+function ofApplication(interceptor: Interceptor): Interceptor {
+  return (next) => {
+    const intercepted = interceptor(next);
+    return (request) => (isOfApplication(request.method) ? intercepted(request) : next(request));
+  };
 }
 
 /** Ends calls that can continue at another server when this server begins to drain. */

@@ -1,9 +1,9 @@
 import { Code, type HandlerContext } from "@connectrpc/connect";
 import { failure, fromAbort, handled } from "../failure.ts";
-import { LazyAbortController } from "../flow/lazy-abort.ts";
 import { Queue } from "../flow/queue.ts";
 import { onAbort } from "../flow/wait.ts";
 import { type Pump, type Pumpable, pumpTo, type Writer } from "../flow/writer.ts";
+import { abortSource } from "../grpc/context.ts";
 import { callable } from "../options.ts";
 
 /** send() waits while this many responses are queued, as on the client. */
@@ -112,9 +112,7 @@ class DuplexResponses<Req, Res> implements AsyncIterableIterator<Res, undefined>
   #start(onLate?: (error: unknown) => void): void {
     if (this.#run !== undefined) return;
     const context = this.#context;
-    onAbort(context instanceof LazyAbortController ? context : context.signal, (reason) =>
-      this.#queue.fail(fromAbort(reason)),
-    );
+    onAbort(abortSource(context), (reason) => this.#queue.fail(fromAbort(reason)));
     const call: DuplexCall<Req, Res> = {
       requests: this.#requests,
       send: (response) => this.#send(response),

@@ -1,6 +1,4 @@
-import type { DescMethod } from "@bufbuild/protobuf";
 import { Code, type ConnectError, type MethodImplSpec } from "@connectrpc/connect";
-import { SessionService } from "../../gen/hawser/v1/session_pb.js";
 import type { ServerStreamListener } from "../call-stream.ts";
 import type { ServerRequest } from "../connection/server-request.ts";
 import { peerFailure, tooManyFields } from "../failure.ts";
@@ -13,12 +11,14 @@ import type { CallCounter } from "../observe/call-counts.ts";
 import type { ServerObserver } from "../observe/events.ts";
 import type { Notifier } from "../observe/notifier.ts";
 import { ObservedServerStream, ServerCallObservation } from "../observe/server-call.ts";
+import { FULL_TRAILERS } from "../session/headers.ts";
 import type { Parties, Party } from "../sharing/parties.ts";
 import { overLimit } from "../sharing/refusal.ts";
 import type { Callers } from "./callers.ts";
 import { atExpiry } from "./expiry.ts";
 import { canMove, serverClosing } from "./move-elsewhere.ts";
 import { GrpcRequest } from "./observed-requests.ts";
+import { callLimitOf, isOfApplication } from "./own-services.ts";
 import type { ServerSessions } from "./server-sessions.ts";
 import { Unidentified } from "./unidentified.ts";
 
@@ -32,7 +32,7 @@ export interface Route {
 export interface GrpcHandler {
   /** Serves a gRPC call. Returns `false` if the request is not gRPC; another protocol may then serve it. */
   accept(request: ServerRequest): boolean;
-  /** The number of calls whose stream or session is not closed yet. */
+  /** The number of the application's calls whose stream or session is not closed yet. */
   readonly open: number;
   /**
    * Refuses every new call from now on by REFUSED_STREAM, so that its client can
@@ -64,15 +64,25 @@ export function createGrpcHandler(
   { callers, parties, sessions, counter, notifier, onClosed }: GrpcServer,
 ): GrpcHandler {
   const calls = new Roster<OpenCall>();
+  /** Those of the server's own services. */
+  const ownCalls = new Roster<OpenCall>();
   const unidentified = new Unidentified({ callers, parties }, onClosed);
   let refusing = false;
   const opened = (call: OpenCall) => {
+    if (!isOfApplication(call.method)) {
+      ownCalls.add(call);
+      return;
+    }
     calls.add(call);
-    if (isOfApplication(call.method)) counter.onStarted();
+    counter.onStarted();
   };
   const closed = (call: OpenCall) => {
+    if (!isOfApplication(call.method)) {
+      ownCalls.delete(call);
+      return;
+    }
     calls.delete(call);
-    if (isOfApplication(call.method)) counter.onEnded(call.error);
+    counter.onEnded(call.error);
     onClosed();
   };
   /** What is called when a call without a session is closed: for each party a function, and not for each call. */
@@ -81,7 +91,7 @@ export function createGrpcHandler(
     const known = closedOf.get(party);
     if (known !== undefined) return known;
     const made = (call: OpenCall) => {
-      party.endCall();
+      party.endCall(callLimitOf(call.method));
       closed(call);
     };
     closedOf.set(party, made);
@@ -109,8 +119,14 @@ export function createGrpcHandler(
       session.accept(request, { route, party }, listener);
       return;
     }
-    if (!party.beginCall()) {
-      request.refuseCall(overLimit(party.caller, "calls", Math.random));
+    if (request.fields.hasSession && hasNoSessions(spec)) {
+      const what = `calls of ${spec.method.parent.typeName} have no sessions`;
+      request.refuseCall(peerFailure(Code.ResourceExhausted, what), FULL_TRAILERS);
+      return;
+    }
+    const limit = callLimitOf(spec.method);
+    if (!party.beginCall(limit)) {
+      request.refuseCall(overLimit(party.caller, limit, Math.random));
       return;
     }
     const onCallClosed = closedFor(party);
@@ -185,17 +201,17 @@ export function createGrpcHandler(
     abort(error) {
       // No handler has run: the client can make the call at another server.
       for (const request of unidentified.takeAll()) refuseRequest(request);
-      for (const call of calls) call.abort(error);
+      for (const call of [...calls, ...ownCalls]) call.abort(error);
     },
   };
 }
 
-/** Whether calls of a method are the application's, and not Negotiate. */
-function isOfApplication({ parent }: DescMethod): boolean {
-  return parent.typeName !== SessionService.typeName;
+/** Whether the stream asks for a session that it may have. A unary call never has one, whatever its headers are. */
+function asksForSession(spec: MethodImplSpec, { hasSession }: CallFields): boolean {
+  return hasSession && spec.kind !== "unary" && isOfApplication(spec.method);
 }
 
-/** Whether the stream asks for a session. A unary call never has one, whatever its headers are. */
-function asksForSession(spec: MethodImplSpec, { hasSession }: CallFields): boolean {
-  return hasSession && spec.kind !== "unary";
+/** Whether a client that asks for a session is told to make the call without one. */
+function hasNoSessions({ kind, method }: MethodImplSpec): boolean {
+  return kind !== "unary" && !isOfApplication(method);
 }

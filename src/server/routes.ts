@@ -1,3 +1,4 @@
+import type { DescService } from "@bufbuild/protobuf";
 import {
   type ConnectRouter,
   type ConnectRouterOptions,
@@ -24,10 +25,22 @@ export interface RegisteredRoutes {
 }
 
 /**
- * Runs an application's `routes` once and records what it registers, so that every protocol serves the same handlers.
+ * Registers the services that a server has beside those of its application.
+ *
+ * @param services returns those that are registered
  */
-export function register(routes: (router: ConnectRouter) => void): RegisteredRoutes {
+export type OwnRoutes = (router: ConnectRouter, services: () => DescService[]) => void;
+
+/**
+ * Runs an application's `routes` once and records what it registers, so that every protocol serves the same handlers. Then
+ * does so with `ownRoutes`.
+ */
+export function register(
+  routes: (router: ConnectRouter) => void,
+  ownRoutes: OwnRoutes = () => {},
+): RegisteredRoutes {
   const methods: RegisteredRoutes["methods"] = [];
+  const services: DescService[] = [];
   const replays: ((router: ConnectRouter, around: Interceptor) => void)[] = [];
   let largestReadMaxBytes = 0;
   const add = (spec: MethodImplSpec, options: RouteOptions) => {
@@ -35,6 +48,7 @@ export function register(routes: (router: ConnectRouter) => void): RegisteredRou
     largestReadMaxBytes = Math.max(largestReadMaxBytes, readMaxBytes);
     if (grpc !== false) methods.push({ spec, options });
     const { method, impl } = checkResponses(spec);
+    services.push(method.parent);
     replays.push((router, around) =>
       router.rpc(method, impl, withOuterInterceptor(around, options)),
     );
@@ -55,6 +69,7 @@ export function register(routes: (router: ConnectRouter) => void): RegisteredRou
     },
   };
   routes(router);
+  ownRoutes(router, () => [...new Set(services)]);
   return {
     methods,
     readMaxBytes: largestReadMaxBytes,

@@ -2,10 +2,17 @@ import type { Caller } from "../caller.ts";
 import { keyOfCaller } from "./caller-key.ts";
 import { Account, CallerAccount, SharedLimit } from "./shared-limit.ts";
 
+/**
+ * The most open calls of grpc.health.v1.Health over HTTP/2. They are served to everybody, so strangers cannot hold more; and
+ * they do not count as calls, so that a server whose calls are used up still answers its probes.
+ */
+const MAX_HEALTH_CALLS = 1000;
+
 /** The limits that the callers of a server share. */
 export interface SharedLimits {
   /** Of calls without a session. */
   readonly calls: SharedLimit;
+  readonly healthCalls: SharedLimit;
   readonly sessions: SharedLimit;
   readonly sessionBytes: SharedLimit;
 }
@@ -18,16 +25,21 @@ export function sharedLimits(options: {
 }): SharedLimits {
   return {
     calls: new SharedLimit("maxOpenCalls", options.maxOpenCalls),
+    healthCalls: new SharedLimit("maxHealthCalls", MAX_HEALTH_CALLS),
     sessions: new SharedLimit("maxSessions", options.maxSessions),
     sessionBytes: new SharedLimit("maxBytes", options.maxBytes),
   };
 }
+
+/** The limits of open calls: each call counts for one of them. */
+export type CallLimit = "calls" | "healthCalls";
 
 /** A caller that has connections or sessions. */
 export class CallerParty {
   /** The caller itself, as the first of its connections shows it. */
   readonly who: Caller;
   readonly calls: CallerAccount;
+  readonly healthCalls: CallerAccount;
   readonly sessions: CallerAccount;
   readonly sessionBytes: CallerAccount;
   /** Its sessions that have ended, and wait only for their client's confirmation: they end when the caller needs more. */
@@ -38,6 +50,7 @@ export class CallerParty {
   constructor(who: Caller, limits: SharedLimits, onGone: () => void) {
     this.who = who;
     this.calls = new CallerAccount(limits.calls);
+    this.healthCalls = new CallerAccount(limits.healthCalls);
     this.sessions = new CallerAccount(limits.sessions);
     this.sessionBytes = new CallerAccount(limits.sessionBytes);
     this.#onGone = onGone;
@@ -59,6 +72,7 @@ export class CallerParty {
 export class Party {
   readonly caller: CallerParty;
   readonly calls: Account;
+  readonly healthCalls: Account;
   readonly sessions: Account;
   readonly sessionBytes: Account;
   /** The first is the connection. */
@@ -67,6 +81,7 @@ export class Party {
   constructor(caller: CallerParty) {
     this.caller = caller;
     this.calls = new Account(caller.calls);
+    this.healthCalls = new Account(caller.healthCalls);
     this.sessions = new Account(caller.sessions);
     this.sessionBytes = new Account(caller.sessionBytes);
     caller.retain();
@@ -86,15 +101,15 @@ export class Party {
   }
 
   /** Counts a call. Returns `false`, and counts nothing, if the caller has as many as it may. */
-  beginCall(): boolean {
-    if (!this.calls.admits(1)) return false;
-    this.calls.count(1);
+  beginCall(limit: CallLimit = "calls"): boolean {
+    if (!this[limit].admits(1)) return false;
+    this[limit].count(1);
     this.retain();
     return true;
   }
 
-  endCall(): void {
-    this.calls.count(-1);
+  endCall(limit: CallLimit = "calls"): void {
+    this[limit].count(-1);
     this.release();
   }
 }

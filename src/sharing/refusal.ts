@@ -9,7 +9,12 @@ import type { CallerAccount } from "./shared-limit.ts";
 const RETRY_MS = 1000;
 
 /** What each limit counts, for errors. */
-const COUNTED = { calls: "open calls", sessions: "sessions", sessionBytes: "B of sessions" };
+const COUNTED = {
+  calls: "open calls",
+  healthCalls: "open calls of grpc.health.v1.Health",
+  sessions: "sessions",
+  sessionBytes: "B of sessions",
+};
 
 /** What a limit refuses to a caller. */
 export interface Refused {

@@ -7,7 +7,8 @@ import type { ServerOptions } from "../node/server-options.ts";
 import type { TcpLink } from "./link.ts";
 
 /** The server of a world: it can crash, and start again, then with the options that it began with. */
-export interface WorldServer extends Pick<Server, "close" | "openCalls" | "setTls" | "stats"> {
+export interface WorldServer
+  extends Pick<Server, "close" | "health" | "openCalls" | "setTls" | "stats"> {
   /** The URL on which the server itself listens, past the link. It stays the same after a restart. */
   readonly url: string;
   /**
@@ -48,6 +49,11 @@ export class RestartableServer implements WorldServer {
 
   get url(): string {
     return this.#address?.url ?? "";
+  }
+
+  /** That of the server that runs now: a restart begins anew. */
+  get health(): Server["health"] {
+    return this.#server.health;
   }
 
   stats(): ReturnType<Server["stats"]> {

@@ -57,6 +57,7 @@ export interface CallerLimitOptions {
 }
 
 export interface CloseOptions {
+    drainDelayMs?: number;
     graceMs?: number;
     keepListening?: boolean;
 }
@@ -82,6 +83,8 @@ export interface DuplexCall<Req, Res> {
 }
 
 export { HandlerContext } from "@connectrpc/connect";
+
+export type HealthStatus = "SERVING" | "NOT_SERVING";
 
 export interface Http1Options {
     readonly headersTimeoutMs?: number;
@@ -167,6 +170,7 @@ export interface Server extends AsyncDisposable {
     listen(options?: ListenOptions): Promise<ServerAddress>;
     close(options?: CloseOptions): Promise<void>;
     setTls(tls: ServerCertificate): void;
+    readonly health: ServerHealth;
     readonly openCalls: number;
     stats(): ServerStats;
 }
@@ -191,6 +195,10 @@ export interface ServerCertificate {
     cert: string | Buffer;
     key: string | Buffer;
     ca?: string | Buffer | (string | Buffer)[];
+}
+
+export interface ServerHealth {
+    set(service: DescService | string, status: HealthStatus): void;
 }
 
 export type ServerLogger = Pick<Logger, "error"> & Partial<Logger>;
@@ -249,6 +257,8 @@ export interface ServerOptions {
     webSocket?: WebSocketOptions;
     cors?: CorsOptions;
     fallback?: ((request: Request) => Response | Promise<Response>) | NodeFallback;
+    health?: boolean;
+    reflection?: boolean;
     http1?: Http1Options;
     maxConnections?: number;
     connectionIdleMs?: number;

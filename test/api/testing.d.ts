@@ -33,7 +33,7 @@ export interface WorldOptions {
     listen?: ListenOptions;
 }
 
-export interface WorldServer extends Pick<Server, "close" | "openCalls" | "setTls" | "stats"> {
+export interface WorldServer extends Pick<Server, "close" | "health" | "openCalls" | "setTls" | "stats"> {
     readonly url: string;
     kill(): Promise<void>;
     restart(): Promise<void>;
@@ -160,6 +160,7 @@ interface ClosableTransport extends Transport, AsyncDisposable {
 }
 
 interface CloseOptions {
+    drainDelayMs?: number;
     graceMs?: number;
     keepListening?: boolean;
 }
@@ -211,6 +212,8 @@ interface Duplex<Req, Res> extends Ongoing, AsyncIterable<Res> {
 }
 
 type HeadersFunction = () => HeadersInit | Promise<HeadersInit>;
+
+type HealthStatus = "SERVING" | "NOT_SERVING";
 
 interface Http1Options {
     readonly headersTimeoutMs?: number;
@@ -311,6 +314,7 @@ interface Server extends AsyncDisposable {
     listen(options?: ListenOptions): Promise<ServerAddress>;
     close(options?: CloseOptions): Promise<void>;
     setTls(tls: ServerCertificate): void;
+    readonly health: ServerHealth;
     readonly openCalls: number;
     stats(): ServerStats;
 }
@@ -335,6 +339,10 @@ interface ServerCertificate {
     cert: string | Buffer;
     key: string | Buffer;
     ca?: string | Buffer | (string | Buffer)[];
+}
+
+interface ServerHealth {
+    set(service: DescService | string, status: HealthStatus): void;
 }
 
 type ServerLogger = Pick<Logger, "error"> & Partial<Logger>;
@@ -393,6 +401,8 @@ interface ServerOptions {
     webSocket?: WebSocketOptions;
     cors?: CorsOptions;
     fallback?: ((request: Request) => Response | Promise<Response>) | NodeFallback;
+    health?: boolean;
+    reflection?: boolean;
     http1?: Http1Options;
     maxConnections?: number;
     connectionIdleMs?: number;
