@@ -1,6 +1,6 @@
 /**
- * `npm run interop`: grpc-go and grpcio against Hawser, both ways round, and Hawser with proxies in the middle. Needs Go.
- * `npm run interop -- python haproxy` runs two of the parts.
+ * `npm run interop`: grpc-go and grpcio against Hawser, both ways round, Hawser with proxies in the middle, and the tools of
+ * others. Needs Go. `npm run interop -- python haproxy` runs two of the parts, `npm run interop -- --all` more of the tools.
  */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -19,6 +19,7 @@ import {
   pythonPings,
 } from "./python.ts";
 import { fail, summary } from "./report.ts";
+import { tools } from "./tools.ts";
 import { oursThroughPipe } from "./web-socket.ts";
 
 if (!hasGo()) {
@@ -102,6 +103,9 @@ function haproxy(): Part {
   return { run: () => throughHaproxy(directory), waits: () => haproxyFaults(directory) };
 }
 
+const words = process.argv.slice(2);
+const all = words.includes("--all");
+
 /** Arguments choose some of them by name. */
 const parts: Record<string, Part> = {
   go,
@@ -109,13 +113,14 @@ const parts: Record<string, Part> = {
   python: python(),
   haproxy: haproxy(),
   "web-socket": webSocket,
+  tools: { run: () => tools(all) },
   nginx: { run: () => throughNginx(directory) },
 };
 
 /** The parts of a lane run one after the other, the lanes at the same time: two, of similar length, for two processors. */
-const LANES = [["go", "web-socket", "grpc-go", "haproxy", "nginx"], ["python"]];
+const LANES = [["go", "web-socket", "grpc-go", "tools", "haproxy", "nginx"], ["python"]];
 
-const chosen = process.argv.slice(2);
+const chosen = words.filter((word) => word !== "--all");
 const unknown = chosen.filter((name) => !(name in parts));
 if (unknown.length > 0) {
   console.error(`no part "${unknown[0]}": choose among ${Object.keys(parts).join(", ")}`);
