@@ -7,7 +7,7 @@
  * Prints one line a step; the output of a step is shown only if it fails.
  */
 import { spawn } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -89,7 +89,9 @@ async function checkBreaking(): Promise<string> {
     const archive = join(temporary, `${compared.length}.tar`);
     // buf.yaml names the folders of contracts.
     const config = await run("git", "show", `${base}:buf.yaml`);
-    const folders = [...config.matchAll(/^ {2}- path: (\S+)$/gm)].map(([, path]) => path as string);
+    const folders = [...config.matchAll(/^ {2}- path: (\S+)$/gm)]
+      .map(([, path]) => path as string)
+      .filter((folder) => existsSync(join(root, folder)));
     const paths = ["buf.yaml", ...folders];
     await run("git", "archive", "--format=tar", `--output=${archive}`, base, ...paths);
     // One after the other: buf does not compare all of them at once with fewer of them.

@@ -27,10 +27,12 @@ async function filesIn(folder: string): Promise<string[]> {
     .sort();
 }
 
-test("the package has exactly src/ and its build, gen/, Hawser's contracts and the four files at the root", async () => {
+test("the package has exactly src/ and its build, gen/, Hawser's contracts, google.rpc and the four files at the root", async () => {
   const packed = (await workshop.run(".", "tar", "-tzf", tarball)).trim().split("\n").sort();
-  const [sources, gen, proto] = await Promise.all(
-    ["src", "gen", "proto/hawser"].map((folder) => filesIn(join(repository, folder))),
+  const [sources, gen, proto, google] = await Promise.all(
+    ["src", "gen", "proto/hawser", "proto-google"].map((folder) =>
+      filesIn(join(repository, folder)),
+    ),
   );
   const built = sources?.flatMap((file) =>
     ["js", "d.ts", "d.ts.map"].map((ending) => `dist/${file.replace(/[jt]s$/, ending)}`),
@@ -41,6 +43,7 @@ test("the package has exactly src/ and its build, gen/, Hawser's contracts and t
     ...(sources ?? []).map((file) => `src/${file}`),
     ...(gen ?? []).map((file) => `gen/${file}`),
     ...(proto ?? []).map((file) => `proto/hawser/${file}`),
+    ...(google ?? []).map((file) => `proto-google/${file}`),
   ];
   expect(packed).toEqual(expected.map((file) => `package/${file}`).sort());
 });
@@ -202,4 +205,58 @@ test("a user's service resumes from the cursor that its .proto declares with the
   await expect(workshop.run("feed", "node", "feed.ts")).resolves.toContain(
     'feed.v1.FeedService.Follow: its option hawser.v1.resume has cursor: "place"',
   );
+});
+
+/** A user's contract that has google.rpc's messages in it, with the modules of buf.yaml. */
+const withStatus = (...modules: string[]) => ({
+  "package.json": '{ "private": true, "type": "module" }',
+  "buf.yaml": `version: v2
+modules:
+${["proto", ...modules].map((path) => `  - path: ${path}\n`).join("")}`,
+  "buf.gen.yaml": feed["buf.gen.yaml"],
+  "proto/report/v1/report.proto": `syntax = "proto3";
+package report.v1;
+import "google/rpc/error_details.proto";
+message Report { google.rpc.BadRequest wrong = 1; }
+`,
+  // google.rpc from elsewhere: the files of another package, or of buf.build/googleapis/googleapis.
+  "vendor/google/rpc/error_details.proto": readFileSync(
+    join(repository, "proto-google/google/rpc/error_details.proto"),
+    "utf8",
+  ),
+  "report.ts": `import { create } from "@bufbuild/protobuf";
+import { Code, ConnectError } from "hawser";
+import { BadRequestSchema as Published } from "hawser/gen/google/rpc/error_details_pb.js";
+import { BadRequestSchema as Own } from "./gen/google/rpc/error_details_pb.js";
+import { ReportSchema } from "./gen/report/v1/report_pb.js";
+
+const { wrong } = create(ReportSchema, { wrong: { fieldViolations: [{ field: "name" }] } });
+const error = new ConnectError("", Code.InvalidArgument, undefined, [{ desc: Own, value: wrong }]);
+console.log(error.findDetails(Published)[0].fieldViolations[0].field);
+`,
+});
+
+test.each([
+  ["from the package", "node_modules/hawser/proto-google"],
+  ["from elsewhere", "vendor"],
+])("a user's contract uses google.rpc %s, beside Hawser's contracts", async (_, google) => {
+  const folder = `report-${google.replaceAll("/", "-")}`;
+  const tools = join(repository, "node_modules", ".bin");
+  const buf = (command: string) =>
+    workshop.run(folder, "sh", "-c", `PATH="${tools}${delimiter}$PATH" buf ${command}`);
+  const write = async (files: Record<string, string>) => {
+    for (const [file, text] of Object.entries(files)) {
+      const path = join(workshop.folder, folder, file);
+      await mkdir(dirname(path), { recursive: true });
+      await writeFile(path, text);
+    }
+  };
+  await write(withStatus("node_modules/hawser/proto", google));
+  await workshop.run(folder, "npm", "install", `../${tarball}`);
+  await buf("generate");
+  expect(await workshop.run(folder, "node", "report.ts")).toBe("name\n");
+
+  // This is why the folder is one of its own.
+  await write(withStatus("node_modules/hawser/proto-google", "vendor"));
+  await expect(buf("build")).rejects.toThrow("contained in multiple modules");
 });
