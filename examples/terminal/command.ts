@@ -38,13 +38,13 @@ export interface CommandOptions<Arguments extends Parameters, Options extends Pa
 /** A command, or a group of them, for main(). */
 export interface Runnable {
   readonly about: string;
-  /** Prints the help if `words` contain --help; otherwise runs the command. Throws INVALID_ARGUMENT for invalid words. */
+  /** Prints the help if `words` contain --help; otherwise runs the command. Throws a usageError() for invalid words. */
   run(words: readonly string[]): Promise<void>;
 }
 
 export interface Command<AllValues> extends Runnable {
   readonly help: string;
-  /** Returns the values of the typed words, or `undefined` if they contain --help. Throws INVALID_ARGUMENT. */
+  /** Returns the values of the typed words, or `undefined` if they contain --help. Throws a usageError(). */
   read(words: readonly string[]): AllValues | undefined;
 }
 
@@ -97,17 +97,33 @@ export function group({ program, usage, about, commands, more }: GroupOptions): 
     async run([name, ...words]) {
       nameProgram(program);
       if (name === "--help" || name === "-h") return printLine(await help());
-      if (name === undefined) throw invalid(`name a command: ${names.join(", ")}`);
+      if (name === undefined) throw usageError(`name a command: ${names.join(", ")}`);
       const load = Object.hasOwn(commands, name) ? commands[name] : undefined;
       if (load === undefined) {
         const near = nearest(name, names);
         const remedy =
           near === undefined ? `there is ${names.join(", ")}` : `did you mean ${near}?`;
-        throw invalid(`there is no command ${name}: ${remedy}`);
+        throw usageError(`there is no command ${name}: ${remedy}`);
       }
       await (await load()).run(words);
     },
   };
+}
+
+/** Makes the error of words that the user typed and that are not valid: INVALID_ARGUMENT, with an Unreadable as its cause. */
+export function usageError(message: string): ConnectError {
+  return new ConnectError(
+    message,
+    Code.InvalidArgument,
+    undefined,
+    undefined,
+    new Unreadable(message),
+  );
+}
+
+/** Whether an error is of usageError(); a server's INVALID_ARGUMENT is not. */
+export function isUsageError(error: unknown): boolean {
+  return error instanceof ConnectError && error.cause instanceof Unreadable;
 }
 
 /** Runs a program with the words that the user typed. If it throws, prints one line to stderr and sets exit code 1. */
@@ -143,7 +159,7 @@ function readWords(
     }
     return values;
   } catch (error) {
-    throw error instanceof Unreadable ? invalid(error.message) : error;
+    throw error instanceof Unreadable ? usageError(error.message) : error;
   }
 }
 
@@ -205,8 +221,4 @@ function checkExclusions(textsOf: TypedWords["textsOf"], options: Parameters): v
       `--${nameOf(name)} and --${nameOf(other)} exclude each other: give one of them`,
     );
   }
-}
-
-function invalid(message: string): ConnectError {
-  return new ConnectError(message, Code.InvalidArgument);
 }
