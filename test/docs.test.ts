@@ -19,7 +19,7 @@ test("each code block says what it is, and a test runs it", () => {
   const projects = ["repository", "hawser", "greeter", "weather"];
   for (const block of blocks) {
     const isKnown =
-      projects.includes(block.in ?? block.file?.split("/")[0] ?? "") ||
+      projects.includes(block.in ?? (block.file ?? block.made)?.split("/")[0] ?? "") ||
       (block.run !== undefined && block.language === "ts") ||
       (block.output && blocks[blocks.indexOf(block) - 1]?.in !== undefined) ||
       block.same !== undefined ||

@@ -148,6 +148,23 @@ test("the examples import each other, entries and gen/ by their public names, No
   expect(found.filter((one) => !isFine(one)).map(arrow)).toEqual([]);
 });
 
+test("the program hawser imports itself, what is in examples/terminal, entries and gen/ by their public names, and Node", () => {
+  const ofProgram = readdirSync(join(root, "cli")).map((file) => `cli/${file}`);
+  const found = ofProgram.flatMap((file) =>
+    importsOf(file, readFileSync(join(root, file), "utf8")),
+  );
+  expect(found.map(arrow)).toContain("cli/init.ts -> hawser");
+  const entries = Object.keys(manifest.exports).map((path) => `hawser${path.slice(1)}`);
+  const isFine = ({ to }: Import) =>
+    ofProgram.includes(to) ||
+    /^examples\/terminal\/[\w-]+\.ts$/.test(to) ||
+    isBuiltin(to) ||
+    entries.includes(to) ||
+    to.startsWith("hawser/gen/") ||
+    packageOf({ to }) === "@bufbuild/protobuf";
+  expect(found.filter((one) => !isFine(one)).map(arrow)).toEqual([]);
+});
+
 test("every file of the repository that is imported exists, and lies in a layer", () => {
   const lost = imports.filter(isOurs).filter(({ to }) => to.startsWith("src/") && !sources.has(to));
   expect(lost.map(arrow)).toEqual([]);

@@ -1,7 +1,9 @@
 import { readFileSync } from "node:fs";
-import { mkdir, readdir, readFile, stat, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { delimiter, dirname, join } from "node:path";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import { makeTemplates } from "../scripts/templates.ts";
+import { temporary } from "./support/temporary.ts";
 import { openWorkshop, repository, type Workshop } from "./support/workshop.ts";
 
 // These tests run npm install, from npm's cache or from the registry.
@@ -27,13 +29,15 @@ async function filesIn(folder: string): Promise<string[]> {
     .sort();
 }
 
-test("the package has exactly src/ and its build, gen/, Hawser's contracts, google.rpc and the four files at the root", async () => {
+test("the package has exactly src/ and its build, the program hawser, templates, gen/, Hawser's contracts, google.rpc and the four files at the root", async () => {
   const packed = (await workshop.run(".", "tar", "-tzf", tarball)).trim().split("\n").sort();
-  const [sources, gen, proto, google] = await Promise.all(
-    ["src", "gen", "proto/hawser", "proto-google"].map((folder) =>
+  const [sources, gen, proto, google, cli] = await Promise.all(
+    ["src", "gen", "proto/hawser", "proto-google", "cli"].map((folder) =>
       filesIn(join(repository, folder)),
     ),
   );
+  const templates = await temporary();
+  await makeTemplates(templates);
   const built = sources?.flatMap((file) =>
     ["js", "d.ts", "d.ts.map"].map((ending) => `dist/${file.replace(/[jt]s$/, ending)}`),
   );
@@ -44,8 +48,16 @@ test("the package has exactly src/ and its build, gen/, Hawser's contracts, goog
     ...(gen ?? []).map((file) => `gen/${file}`),
     ...(proto ?? []).map((file) => `proto/hawser/${file}`),
     ...(google ?? []).map((file) => `proto-google/${file}`),
+    ...(cli ?? []).map((file) => `dist/bin/cli/${file.replace(/ts$/, "js")}`),
+    ...(await filesIn(templates)).map((file) => `templates/${file}`),
   ];
-  expect(packed).toEqual(expected.map((file) => `package/${file}`).sort());
+  await rm(templates, { recursive: true });
+  // What the program hawser shares with the examples: those of its imports that are not in cli/.
+  const shared = /^package\/dist\/bin\/examples\/terminal\/[\w-]+\.js$/;
+  expect(packed.filter((file) => shared.test(file))).not.toEqual([]);
+  expect(packed.filter((file) => !shared.test(file))).toEqual(
+    expected.map((file) => `package/${file}`).sort(),
+  );
 });
 
 test("an editor finds the source of each declaration in the package", async () => {
@@ -69,11 +81,11 @@ test("an editor finds the source of each declaration in the package", async () =
 test("the package is small", async () => {
   const { size } = await stat(join(workshop.folder, tarball));
   expect(size).toBeGreaterThan(10_000);
-  // Over a third of it is source files and declaration maps; google.rpc, with its comments, is 11 KB.
-  expect(size).toBeLessThan(1_010_000);
+  // Over a third of it is source files and declaration maps; the templates are 45 KB, google.rpc, with its comments, is 11 KB.
+  expect(size).toBeLessThan(1_130_000);
 });
 
-test("the README's first program runs in an empty project, the types check it, and each entry of the package can be imported", async () => {
+test("the README's first program runs in a project of hawser init, the types check it, and each entry of the package can be imported", async () => {
   await workshop.follow("greeter");
   const project = join(workshop.folder, "greeter");
 
@@ -83,18 +95,18 @@ test("the README's first program runs in an empty project, the types check it, a
     lib: ["es2024", "esnext.disposable", "dom", "dom.iterable"],
     module: "nodenext",
     types: ["node"],
-    typeRoots: [join(repository, "node_modules", "@types")],
     strict: true,
     exactOptionalPropertyTypes: true,
+    allowImportingTsExtensions: true,
     noEmit: true,
   };
   await writeFile(join(project, "tsconfig.json"), JSON.stringify({ compilerOptions }));
-  await workshop.run("greeter", join(repository, "node_modules", ".bin", "tsc"));
+  await workshop.run("greeter", "npx", "tsc");
   const program = await readFile(join(project, "client.ts"), "utf8");
   await writeFile(join(project, "wrong.ts"), program.replace("content:", "contents:"));
-  await expect(
-    workshop.run("greeter", join(repository, "node_modules", ".bin", "tsc")),
-  ).rejects.toThrow(/wrong\.ts.*'contents' does not exist/);
+  await expect(workshop.run("greeter", "npx", "tsc")).rejects.toThrow(
+    /wrong\.ts.*'contents' does not exist/,
+  );
 
   const resolved = await workshop.run(
     ...(["greeter", "node", "--input-type=module", "--eval"] as const),
@@ -117,6 +129,49 @@ test("the README's first program runs in an empty project, the types check it, a
   expect(await readFile(contract, "utf8")).toBe(
     await readFile(join(repository, "proto/hawser/v1/resume.proto"), "utf8"),
   );
+});
+
+test("hawser init makes a project in a new or empty directory, and leaves any other as it is", async () => {
+  const init = (...words: string[]) => workshop.run("greeter", "npx", "hawser", "init", ...words);
+  await mkdir(join(workshop.folder, "empty"));
+  await expect(init("../empty", "--template", "rooms")).resolves.toMatch(/^made a project in /);
+  const made = await filesIn(join(workshop.folder, "empty"));
+  expect(made).toEqual(
+    expect.arrayContaining([".gitignore", "Dockerfile", "README.md", "server.ts"]),
+  );
+  expect(
+    JSON.parse(await readFile(join(workshop.folder, "empty/package.json"), "utf8")),
+  ).toMatchObject({
+    name: "empty",
+    dependencies: { hawser: `^${version}` },
+  });
+
+  await mkdir(join(workshop.folder, "full"));
+  await writeFile(join(workshop.folder, "full/notes.txt"), "mine");
+  await expect(init("../full")).rejects.toThrow(
+    "exit code 1\nhawser: already_exists: ../full is not empty, it has notes.txt: name a new directory, or empty this one\n",
+  );
+  expect(await filesIn(join(workshop.folder, "full"))).toEqual(["notes.txt"]);
+  await expect(init("../full/notes.txt/deeper")).rejects.toThrow(
+    "exit code 1\nhawser: already_exists: ../full/notes.txt/deeper is, or is in, a file: name a directory\n",
+  );
+});
+
+test("a command line of hawser that is not valid is one line, with the remedy and exit code 2", async () => {
+  const hawser = (...words: string[]) => workshop.run("greeter", "npx", "hawser", ...words);
+  const lines: [words: string[], line: string][] = [
+    [[], "name a command: init"],
+    [["innit"], "there is no command innit: did you mean init?"],
+    [["init"], "<dir> is missing: the directory, which must be empty if it exists"],
+    [["init", "a", "--template", "room"], "--template 'room' is not valid: did you mean rooms?"],
+    [["init", "a", "b"], "'b' is one argument too many: --help lists those there are"],
+  ];
+  for (const [words, line] of lines) {
+    await expect(hawser(...words)).rejects.toThrow(
+      `exit code 2\nhawser: invalid_argument: ${line}`,
+    );
+  }
+  await expect(hawser("init", "--help")).resolves.toContain("\nExamples:\n  $ npx hawser init ");
 });
 
 /** A user's service that resumes from a cursor: a program whose server fails and whose client resumes. */

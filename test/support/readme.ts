@@ -2,6 +2,7 @@
  * README.md and the pages of docs/ as programs. Each of their code blocks says after its language what it is:
  *
  *     file=PROJECT/NAME   a file of a project
+ *     made=PROJECT/NAME   a file that an earlier command made in a project, word for word
  *     in=PROJECT          commands to type there, a line each; `serves` means that the last one keeps running
  *     output              what the commands before it print
  *     run=NAME            a piece of a program: those of one name on one page belong together, `// → ` shows what is printed
@@ -25,6 +26,7 @@ export interface Block {
   readonly line: number;
   readonly language: string;
   readonly file?: string;
+  readonly made?: string;
   readonly in?: string;
   readonly run?: string;
   readonly same?: string;
@@ -78,6 +80,7 @@ function blocksOf({ path, text }: Page): Block[] {
         line: text.slice(0, index).split("\n").length,
         language,
         file: attribute("file"),
+        made: attribute("made"),
         in: attribute("in"),
         run: attribute("run"),
         same: attribute("same"),

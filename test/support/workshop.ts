@@ -4,7 +4,7 @@
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { cp, mkdir, mkdtemp, realpath, rm, symlink, writeFile } from "node:fs/promises";
+import { cp, mkdir, mkdtemp, readFile, realpath, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { delimiter, dirname, join } from "node:path";
 import { text } from "node:stream/consumers";
@@ -15,7 +15,7 @@ import { type Block, blocks, outputOf } from "./readme.ts";
 export const repository = fileURLToPath(new URL("../..", import.meta.url)).replace(/[/\\]$/, "");
 
 /** The folders that a copy of the repository leaves out: outputs, and those of git. */
-const NOT_COPIED = new Set(["node_modules", "dist", ".git", ".cache"]);
+const NOT_COPIED = new Set(["node_modules", "dist", "templates", ".git", ".cache"]);
 
 /** A program that runs until it is disposed, with the workshop at the latest. */
 export interface Server extends AsyncDisposable {
@@ -126,6 +126,11 @@ export async function openWorkshop(): Promise<Workshop> {
         if (block.file?.startsWith(`${project}/`)) {
           await mkdir(dirname(within(block.file)), { recursive: true });
           await writeFile(within(block.file), block.code.replaceAll("50051", `${port}`));
+        } else if (block.made?.startsWith(`${project}/`)) {
+          const made = await readFile(within(block.made), "utf8");
+          if (made !== block.code)
+            throw new Error(`${block.made} is not as ${block.page} prints it:\n${made}`);
+          await writeFile(within(block.made), made.replaceAll("50051", `${port}`));
         } else if (block.in === project) await type(project, block, port);
       }
     },
