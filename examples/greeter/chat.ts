@@ -1,13 +1,12 @@
-import { Code, ConnectError, type Duplex, type MessageInitShape } from "hawser";
 import {
   Greeter,
-  type MessageRequestSchema,
   type MessageResponse,
   MessageResponseSchema,
 } from "hawser/gen/example/greeter_pb.js";
 import { pause } from "../pause.ts";
 import { call, connectionOptions } from "../terminal/call.ts";
 import { command } from "../terminal/command.ts";
+import { converse } from "../terminal/converse.ts";
 import { lines, openInput } from "../terminal/input.ts";
 import type { Interruption } from "../terminal/interruption.ts";
 import { oneLine } from "../terminal/one-line.ts";
@@ -73,7 +72,8 @@ Examples:
       const conversation = client.chat(options);
       announceResuming(conversation, json, speaker.note);
       cutter?.start(conversation);
-      const sent = await converse(conversation, speaker, print);
+      const requestOf = (content: string) => ({ content });
+      const sent = await converse(conversation, speaker, { requestOf, print });
       if (cutter === undefined) return;
       const { cuts } = cutter;
       speaker.note(
@@ -110,54 +110,4 @@ async function* numbered(
     if (closed.aborted) return;
     yield `Message ${i}`;
   }
-}
-
-/**
- * Sends every message of the speaker, and prints the replies at the same time; neither waits for the other. Half-closes
- * after the last message and reads to the end. Resolves with the number of messages sent.
- */
-async function converse(
-  chat: Duplex<MessageInitShape<typeof MessageRequestSchema>, MessageResponse>,
-  speaker: Speaker,
-  print: (response: MessageResponse) => Promise<void>,
-): Promise<number> {
-  const closed = new AbortController();
-  let sentAll = false;
-  let sent = 0;
-
-  const listen = async () => {
-    try {
-      for await (const response of chat) await print(response);
-    } finally {
-      closed.abort();
-    }
-  };
-  const speak = async () => {
-    try {
-      for await (const content of speaker.messages(closed.signal)) {
-        const isSent = await chat.send({ content }).then(
-          () => true,
-          () => false,
-        );
-        // The call has ended: listen() throws the reason.
-        if (!isSent) return;
-        sent++;
-      }
-    } catch (error) {
-      chat.cancel(error);
-      throw error;
-    }
-    if (closed.signal.aborted) return;
-    sentAll = true;
-    chat.closeSend();
-  };
-
-  const [listened, spoke] = await Promise.allSettled([listen(), speak()]);
-  if (spoke.status === "rejected") throw spoke.reason;
-  if (listened.status === "rejected") throw listened.reason;
-  if (sentAll) return sent;
-  throw new ConnectError(
-    "the server ended the call before the last message was sent: its log may say why",
-    Code.FailedPrecondition,
-  );
 }

@@ -1,4 +1,9 @@
-import { type DescMessage, type MessageShape, toJsonString } from "@bufbuild/protobuf";
+import {
+  type DescMessage,
+  type MessageShape,
+  type Registry,
+  toJsonString,
+} from "@bufbuild/protobuf";
 import { oneLine } from "./one-line.ts";
 
 // The promise of a failed write rejects. Without these listeners a failed write would also end the process.
@@ -17,10 +22,15 @@ export function printNote(line: string): void {
   process.stderr.write(`${line}\n`);
 }
 
-/** Returns a message as one line of protobuf JSON, with fields of value zero, and safe for a terminal as by oneLine(). */
+/**
+ * Returns a message as one line of protobuf JSON, with fields of value zero, and safe for a terminal as by oneLine().
+ *
+ * @param registry the types that a google.protobuf.Any in it may have
+ */
 export function toJsonLine<Desc extends DescMessage>(
   schema: Desc,
   message: MessageShape<Desc>,
+  registry?: Registry,
 ): string {
-  return oneLine(toJsonString(schema, message, { alwaysEmitImplicit: true }));
+  return oneLine(toJsonString(schema, message, { alwaysEmitImplicit: true, registry }));
 }
