@@ -160,7 +160,7 @@ test("hawser init makes a project in a new or empty directory, and leaves any ot
 test("a command line of hawser that is not valid is one line, with the remedy and exit code 2", async () => {
   const hawser = (...words: string[]) => workshop.run("greeter", "npx", "hawser", ...words);
   const lines: [words: string[], line: string][] = [
-    [[], "name a command: init"],
+    [[], "name a command: init, call, list"],
     [["innit"], "there is no command innit: did you mean init?"],
     [["init"], "<dir> is missing: the directory, which must be empty if it exists"],
     [["init", "a", "--template", "room"], "--template 'room' is not valid: did you mean rooms?"],
@@ -172,6 +172,14 @@ test("a command line of hawser that is not valid is one line, with the remedy an
     );
   }
   await expect(hawser("init", "--help")).resolves.toContain("\nExamples:\n  $ npx hawser init ");
+});
+
+test("where buf is missing, --proto says what to install", async () => {
+  const main = "../greeter/node_modules/hawser/dist/bin/cli/main.js";
+  const list = `PATH="${join(workshop.folder, "bin")}" exec node ${main} list --proto .`;
+  await expect(workshop.run("empty", "sh", "-c", list)).rejects.toThrow(
+    "exit code 1\nhawser: failed_precondition: --proto needs buf, which compiles .proto files: npm install --save-dev @bufbuild/buf\n",
+  );
 });
 
 /** A user's service that resumes from a cursor: a program whose server fails and whose client resumes. */

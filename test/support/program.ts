@@ -6,12 +6,13 @@ import { fileURLToPath } from "node:url";
 import { FROM_SOURCE } from "./child.ts";
 import "./compile-cache.ts";
 
-/** The npm scripts: the file that each starts, and the arguments that the script gives it. */
+/** The npm scripts, and the package's own program: the file that each starts, and the arguments that the script gives it. */
 const PROGRAMS = {
   server: ["examples/server.ts"],
   chat: ["examples/greeter/client.ts", "chat"],
   greeter: ["examples/greeter/client.ts"],
   room: ["examples/rooms/client.ts"],
+  hawser: ["cli/main.ts"],
 } as const;
 
 export type ProgramName = keyof typeof PROGRAMS;
@@ -23,7 +24,7 @@ function commandOf(name: ProgramName): [node: string, ...args: string[]] {
   return [process.execPath, FROM_SOURCE, path, ...words];
 }
 
-/** A run of a program of examples/, in a separate process. */
+/** A run of one of them, in a separate process. */
 export interface Program extends AsyncDisposable {
   readonly pid: number;
   readonly stdin: Writable;

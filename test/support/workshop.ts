@@ -98,7 +98,7 @@ export async function openWorkshop(): Promise<Workshop> {
   /** Types the commands of a block; what they print must be what the page says. */
   async function type(project: string, block: Block, port: number): Promise<void> {
     const said = outputOf(block)?.replaceAll("50051", `${port}`);
-    const commands = block.code.trim().split("\n");
+    const commands = block.code.trim().replaceAll("50051", `${port}`).split("\n");
     let printed = "";
     for (const [i, command] of commands.entries()) {
       if (block.serves && i === commands.length - 1) {

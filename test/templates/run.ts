@@ -15,16 +15,19 @@ const OLDER_TYPESCRIPT = "typescript@5.9.3";
 
 type TemplateName = (typeof templateNames)[number];
 
-/** A call by a template's own client, and what it must print. */
-const CALLS: Record<TemplateName, { command: (url: string) => string; prints: RegExp }> = {
-  greeter: {
-    command: (url) => `node client.ts ${url}`,
-    prints: /^(?:Server says: Received: Message \d\n){3}$/,
-  },
-  rooms: {
-    command: (url) => `node rooms/client.ts post lobby ahoy --url ${url}`,
-    prints: /^posted 1 message\n$/,
-  },
+/** What a template's README has a user type while the server runs, or nearly so, and what it must print. */
+const CALLS: Record<TemplateName, (url: string) => [command: string, prints: RegExp][]> = {
+  greeter: (url) => [
+    [`node client.ts ${url}`, /^(?:Server says: Received: Message \d\n){3}$/],
+    [
+      `printf '{"content":"ahoy"}' | npx hawser call ${url} example.Greeter/Chat`,
+      /^\{"reply":"Received: ahoy"\}\n$/,
+    ],
+  ],
+  rooms: (url) => [
+    [`node rooms/client.ts post lobby ahoy --url ${url}`, /^posted 1 message\n$/],
+    [`npx hawser call ${url} chat.v1.RoomService/ListRooms`, /"name":"lobby"/],
+  ],
 };
 
 /** The programs that the image of a template's Dockerfile is made by, and the one that it starts. */
@@ -54,23 +57,23 @@ async function tryTemplate(workshop: Workshop, name: TemplateName, tarball: stri
     await workshop.run(name, "sh", "-ec", command);
     log(`${name}: ${step}`);
   }
-  await makeCall(workshop, name, "npm start");
+  await makeCalls(workshop, name, "npm start");
   const dockerfile = await readFile(join(workshop.folder, name, "Dockerfile"), "utf8");
   assert.deepEqual(dockerfile.match(/(?<=^RUN ).*/gm), IMAGE.made);
   assert.deepEqual(JSON.parse(/^CMD (.*)$/m.exec(dockerfile)?.[1] ?? ""), IMAGE.started);
   await workshop.run(name, "npm", "prune", "--omit=dev");
-  await makeCall(workshop, name, IMAGE.started.join(" "));
+  await makeCalls(workshop, name, IMAGE.started.join(" "));
 }
 
-/** Starts the server of a template by a command, and makes a call. */
-async function makeCall(workshop: Workshop, name: TemplateName, start: string): Promise<void> {
+/** Starts the server of a template by a command, and makes its calls. */
+async function makeCalls(workshop: Workshop, name: TemplateName, start: string): Promise<void> {
   const port = await freePort();
   const isUp = (printed: string) => printed.includes(`listening on http://127.0.0.1:${port}\n`);
   await using _server = await workshop.serve(name, `PORT=${port} exec ${start}`, isUp);
-  const { command, prints } = CALLS[name];
-  const url = `http://127.0.0.1:${port}`;
-  assert.match(await workshop.run(name, "sh", "-ec", command(url)), prints);
-  log(`${name}: ${start}, and a call`);
+  for (const [command, prints] of CALLS[name](`http://127.0.0.1:${port}`)) {
+    assert.match(await workshop.run(name, "sh", "-ec", command), prints);
+    log(`${name}: ${start}, and ${command}`);
+  }
 }
 
 const [, , only] = process.argv;

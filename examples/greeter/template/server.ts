@@ -2,7 +2,11 @@ import { Greeter } from "hawser/gen/example/greeter_pb.js";
 import { createServer } from "hawser/server";
 import { greeter } from "../handlers.ts";
 
-const server = createServer({ routes: (router) => router.service(Greeter, greeter) });
+const server = createServer({
+  routes: (router) => router.service(Greeter, greeter),
+  reflection: true,
+  health: true,
+});
 
 const { HOST: host = "127.0.0.1", PORT: port = "50051" } = process.env;
 const { url } = await server.listen({ host, port: Number(port) });

@@ -7,7 +7,11 @@ const { HOST: host = "127.0.0.1", PORT: port = "50051", DATA: path = "rooms.sqli
 
 const log = await sqliteLog({ path, retention: { ageMs: 30 * 86_400_000 } });
 const chat = rooms(log);
-const server = createServer({ routes: (router) => router.service(RoomService, chat.service) });
+const server = createServer({
+  routes: (router) => router.service(RoomService, chat.service),
+  reflection: true,
+  health: true,
+});
 
 const { url } = await server.listen({ host, port: Number(port) });
 console.log(`listening on ${url}`);
