@@ -28,6 +28,7 @@ const layers: Record<string, readonly string[]> = {
     ],
   ],
   "web.ts": ["client-entry.ts", "web"],
+  "react.ts": ["react"],
   "topics.ts": ["topics", "node", "codec", "observe"],
   "testing.ts": ["testing", "node"],
   // Users test with it: nothing of ours imports it but its entry.
@@ -48,6 +49,7 @@ const layers: Record<string, readonly string[]> = {
     ],
     ...everywhere,
   ],
+  react: ["client", ...everywhere],
   web: ["transport", "connection", "codec", "http2", ...everywhere],
   transport: [
     ...["client", "connection", "session", "grpc", "codec", "http2", "version.ts"],
@@ -190,10 +192,10 @@ const packageOf = ({ to }: Pick<Import, "to">) => /^(?:@[^/]+\/)?[^/]+/.exec(to)
 const isPackage = (one: Import) => !isOurs(one) && !isBuiltin(one.to);
 
 /**
- * Only these may need a package that is an optional peer dependency: the engines of logs, each of which has its own entry, and
- * the WebSockets of servers, which are loaded when a server has the option.
+ * Only these may need a package that is an optional peer dependency: the engines of logs and the hooks for React, each of which
+ * has its own entry, and the WebSockets of servers, which are loaded when a server has the option.
  */
-const engines = /^src\/(topics\/(sqlite|jetstream)|node\/web-socket)\//;
+const engines = /^src\/(topics\/(sqlite|jetstream)|node\/web-socket|react)\//;
 const manifest = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
 const optional = Object.keys(manifest.peerDependenciesMeta);
 
@@ -246,7 +248,9 @@ test("the entry for browsers reaches nothing of Node's, and no compiled codec", 
 });
 
 test.each(
-  ["client-entry", "index", "web", "server", "topics", "testing"].map((name) => `src/${name}.ts`),
+  ["client-entry", "index", "web", "react", "server", "topics", "testing"].map(
+    (name) => `src/${name}.ts`,
+  ),
 )("%s has re-exports only, beside the import of its runtime", (file) => {
   const rest = (sources.get(file) as string)
     .replace(/^\/\*\* .* \*\/$/gm, "")

@@ -14,6 +14,7 @@ import { asFailure, failure } from "../failure.ts";
 import { one } from "../flow/pump.ts";
 import { isWith, wrong } from "../options.ts";
 import { type CallOptions, refusalOf } from "./call-options.ts";
+import { withMethod } from "./method-of.ts";
 import { unaryOpener } from "./open-call.ts";
 import { refuseResumption, resumptionOf } from "./resume.ts";
 import { ResumingCall } from "./resuming-call.ts";
@@ -73,13 +74,19 @@ export function createClient<Desc extends DescService>(
     if (method.methodKind !== "server_streaming") refuseResumption(method);
     switch (method.methodKind) {
       case "unary":
-        return unary(transport, method);
+        return withMethod(unary(transport, method), method);
       case "server_streaming":
-        return serverStreaming(transport, method);
+        return withMethod(serverStreaming(transport, method), method);
       case "client_streaming":
-        return streaming(transport, method, (call) => call.finish());
+        return withMethod(
+          streaming(transport, method, (call) => call.finish()),
+          method,
+        );
       case "bidi_streaming":
-        return streaming(transport, method, (call) => call);
+        return withMethod(
+          streaming(transport, method, (call) => call),
+          method,
+        );
     }
   }) as Client<Desc>;
 }

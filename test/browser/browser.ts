@@ -6,13 +6,12 @@ import { build } from "esbuild";
 import { type BrowserContext, chromium, type Page } from "playwright-core";
 import { greeter } from "../../examples/greeter/handlers.ts";
 import { Greeter } from "../../gen/example/greeter_pb.js";
+import type { ServerOptions } from "../../src/server.ts";
 import type { TcpLink } from "../../src/testing/link.ts";
 import { startWorld, type World } from "../../src/testing.ts";
 import { openPipe } from "../support/web-socket-to-tcp.ts";
 import { executablePath } from "./executable-path.ts";
 import type { page as pageApi } from "./page.ts";
-
-type PageApi = typeof pageApi;
 
 export const hasChromium = existsSync(executablePath);
 
@@ -30,10 +29,12 @@ export interface Browser extends AsyncDisposable {
   readonly opened: readonly string[];
 }
 
+const example: ServerOptions["routes"] = (router) => router.service(Greeter, greeter);
+
 /** Starts a server, a WebSocket-to-TCP pipe in front of it that also serves `pages`, and Chromium with / of it open. */
-export async function openBrowser(pages: RequestListener): Promise<Browser> {
+export async function openBrowser(pages: RequestListener, routes = example): Promise<Browser> {
   const world = await startWorld({
-    routes: (router) => router.service(Greeter, greeter),
+    routes,
     server: { webSocket: {} },
   });
   const link = world.link as TcpLink;
@@ -60,30 +61,44 @@ export async function openBrowser(pages: RequestListener): Promise<Browser> {
   };
 }
 
-export interface Scene extends Browser {
-  /** Calls a function of page.ts in the page. */
-  run<Name extends keyof PageApi>(
+/** The functions of a page, by their names; what they take and give passes between the page and Node. */
+export type PageFunctions = Readonly<Record<string, (...args: never[]) => unknown>>;
+
+export interface Scene<Page extends PageFunctions = typeof pageApi> extends Browser {
+  /** Calls a function of the page in the page. */
+  run<Name extends keyof Page>(
     name: Name,
-    ...args: Parameters<PageApi[Name]>
-  ): Promise<Awaited<ReturnType<PageApi[Name]>>>;
+    ...args: Parameters<Page[Name]>
+  ): Promise<Awaited<ReturnType<Page[Name]>>>;
 }
 
-/** Opens a browser with page.ts at /, and an empty page elsewhere. */
-export async function openPage(): Promise<Scene> {
+export interface PageSetup {
+  /** The script of the page, in this folder, which sets `window.page`. Default: page.ts. */
+  readonly script?: string;
+  /** The services of the server. Default: the example Greeter. */
+  readonly routes?: ServerOptions["routes"];
+}
+
+/** Opens a browser with a script at /, and an empty page elsewhere. */
+export async function openPage<Page extends PageFunctions = typeof pageApi>({
+  script = "page.ts",
+  routes,
+}: PageSetup = {}): Promise<Scene<Page>> {
   const { outputFiles } = await build({
-    entryPoints: [join(folder, "page.ts")],
+    entryPoints: [join(folder, script)],
     ...{ bundle: true, write: false, format: "esm", platform: "browser", target: "es2022" },
     conditions: ["hawser-source"],
+    define: { "process.env.NODE_ENV": '"development"' },
   });
   const browser = await openBrowser(({ url }, response) => {
     if (url === "/page.js") {
       response.setHeader("content-type", "text/javascript").end(outputFiles[0]?.text);
       return;
     }
-    const script = url === "/" ? '<script type="module" src="/page.js"></script>' : "";
+    const element = url === "/" ? '<script type="module" src="/page.js"></script>' : "";
     response.setHeader("content-type", "text/html");
-    response.end(`<!doctype html><title>test</title>${script}`);
-  });
+    response.end(`<!doctype html><title>test</title>${element}`);
+  }, routes);
   const { page } = browser;
   await page.waitForFunction(() => "page" in window);
   return {
@@ -96,7 +111,7 @@ export async function openPage(): Promise<Scene> {
           };
           return page[name]?.(...args) as never;
         },
-        [name, args] as const,
+        [name as string, args] as const,
       ),
   };
 }
