@@ -251,6 +251,26 @@ describe.each(versions)("over %s", (version) => {
     await source.cancelled.opened;
   });
 
+  test.each([
+    ["takes for ever", () => new Promise<void>(() => {}), []],
+    [
+      "fails",
+      () => Promise.reject(new Error("it cannot be closed")),
+      [
+        [
+          "the fallback failed for HEAD /:",
+          expect.objectContaining({ message: "it cannot be closed" }),
+        ],
+      ],
+    ],
+  ])("HEAD is answered if the cancelling of the body %s", async (_, cancel, logged) => {
+    await using one = await world(() => new Response(new ReadableStream({ cancel })));
+    const response = await ask(version, { url: one.url, path: "/", method: "HEAD" });
+    expect(response.status).toBe(200);
+    await until("it is no longer open", () => one.server.openCalls === 0);
+    expect(one.logged).toEqual(logged);
+  });
+
   test.each([204, 205, 304])("a response with the status %i has no body", async (status) => {
     await using one = await world(() => new Response(null, { status }));
     const response = await ask(version, { url: one.url, path: "/" });

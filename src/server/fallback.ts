@@ -59,7 +59,8 @@ export async function serveFallback(
     const { body, status, headers } = checked(await fallback(request));
     await exchange.sendHeaders(status, new Headers(headers));
     hasBegun = true;
-    if (exchange.method === "HEAD" || EMPTY_STATUSES.has(status)) await body?.cancel();
+    // The client does not wait for that: a source may take long to end.
+    if (exchange.method === "HEAD" || EMPTY_STATUSES.has(status)) body?.cancel().catch(onError);
     else if (body !== null) await sendBody(body, { exchange, signal });
     isComplete = true;
     if (!signal.aborted) exchange.end();
