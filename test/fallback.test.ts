@@ -2,6 +2,7 @@
 import { once } from "node:events";
 import * as http from "node:http";
 import * as http2 from "node:http2";
+import { connect } from "node:net";
 import type { Duplex } from "node:stream";
 import { describe, expect, test } from "vitest";
 import type { ServerOptions } from "../src/server.ts";
@@ -325,6 +326,31 @@ describe.each(versions)("over %s", (version) => {
     await closing;
   });
 });
+
+test.each(["*", ".evil.example/", "@evil.example/"])(
+  "a path %j does not become a part of the host: it is answered with 400",
+  async (path) => {
+    const urls: string[] = [];
+    await using one = await world(({ url }) => {
+      urls.push(url);
+      return new Response("a page");
+    });
+    const { port } = new URL(one.url);
+    const session = http2.connect(one.url);
+    const stream = session.request({
+      ...{ ":method": "OPTIONS", ":path": path, ":authority": "a.example" },
+    });
+    const [headers] = (await once(stream, "response")) as [http2.IncomingHttpHeaders];
+    expect(headers[":status"]).toBe(400);
+    session.destroy();
+    const socket = connect(Number(port), "127.0.0.1");
+    socket.write(`OPTIONS ${path} HTTP/1.1\r\nhost: a.example\r\n\r\n`);
+    const [answer] = (await once(socket, "data")) as [Buffer];
+    expect(answer.toString()).toMatch(/^HTTP\/1\.1 400 /);
+    socket.destroy();
+    expect(urls).toEqual([]);
+  },
+);
 
 test("requests over HTTP/2 count as open calls of their clients, and are refused with 503 above the limit", async () => {
   const finish = gate();

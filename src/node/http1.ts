@@ -101,7 +101,7 @@ export function createHttp1Server(routes: ConnectRoutes, init: Http1Init): Http1
           return;
         }
         takeOriginForm(request);
-        if (!hasHost(request)) {
+        if (!hasUrl(request)) {
           response.writeHead(400, { connection: "close" }).end();
           return;
         }
@@ -233,10 +233,14 @@ function answerPreflight(
 /** Leaves only path and query of a URL. A server must accept URLs, although clients send them to proxies (RFC 9112, 3.2.2). */
 function takeOriginForm(request: http.IncomingMessage): void {
   const [, path] = /^https?:\/\/[^/?#]*(.*)$/i.exec(request.url ?? "") ?? [];
-  if (path !== undefined) request.url = path;
+  if (path !== undefined) request.url = path.startsWith("/") ? path : `/${path}`;
 }
 
-/** Whether a request names its host, as HTTP/1.0 need not, and its URL is valid. Connect would throw otherwise. */
-function hasHost({ headers, url }: http.IncomingMessage): boolean {
-  return headers.host !== undefined && URL.canParse(url ?? "", `http://${headers.host}`);
+/**
+ * Whether a request names its host, as HTTP/1.0 need not, and its URL is valid: Connect would throw otherwise. Anything but a
+ * path, as the "*" of OPTIONS, would become a part of the host.
+ */
+function hasUrl({ headers, url = "" }: http.IncomingMessage): boolean {
+  const { host } = headers;
+  return host !== undefined && url.startsWith("/") && URL.canParse(url, `http://${host}`);
 }

@@ -173,11 +173,16 @@ async function answerPreflight(
   exchange.end(undefined);
 }
 
-/** The URL of a request, if its authority is valid. */
+/**
+ * The URL of a request, if its authority is valid, and its path begins with a slash: anything else, as the "*" of OPTIONS, would
+ * become a part of the host.
+ */
 export function urlOf({ headers, connection }: ServerRequest): string | undefined {
   const authority = headers[":authority"] ?? headers.host;
+  const path = String(headers[":path"]);
   const base = `${connection.isEncrypted ? "https" : "http"}://${authority}`;
-  return authority !== undefined && URL.canParse(base) ? `${base}${headers[":path"]}` : undefined;
+  const isValid = authority !== undefined && URL.canParse(base) && path.startsWith("/");
+  return isValid ? `${base}${path}` : undefined;
 }
 
 function universalRequest(
