@@ -50,7 +50,8 @@ async function inflated(bytes: Uint8Array, readMaxBytes: number): Promise<Uint8A
     chunks.push(value);
     size += value.length;
     if (size <= readMaxBytes) continue;
-    void reader.cancel();
+    // It rejects if the rest is not valid either.
+    reader.cancel().catch(() => {});
     throw inflatesTooLarge(bytes.length, readMaxBytes);
   }
   return new Uint8Array(await new Blob(chunks).arrayBuffer());
