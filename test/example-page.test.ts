@@ -3,6 +3,7 @@ import { create } from "@bufbuild/protobuf";
 import { expect, test } from "vitest";
 import { checkRoom } from "../examples/pages/check-room.ts";
 import { Conversation } from "../examples/pages/conversation.ts";
+import { OwnMessages } from "../examples/pages/own-messages.ts";
 import {
   PageConnection,
   type PageConnectionState,
@@ -25,6 +26,21 @@ test("a number that is left out is lost, and one that comes again is repeated", 
   const tally = new ChatTally();
   for (const number of [1, 4, 4, 2, 5]) tally.receive(number);
   expect(tally).toMatchObject({ received: 5, lost: 2, repeated: 2 });
+});
+
+test("a page that is loaded again knows the newest messages that its tab has written in each room", () => {
+  const texts = new Map<string, string>();
+  const storage = {
+    getItem: (key: string) => texts.get(key) ?? null,
+    setItem: (key: string, value: string) => void texts.set(key, value),
+  };
+  const before = new OwnMessages("lobby", storage);
+  for (let n = 1; n <= 301; n++) before.add(`cursor ${n}`);
+  const again = new OwnMessages("lobby", storage);
+  expect(again.has("cursor 301")).toBe(true);
+  expect(again.has("cursor 2")).toBe(true);
+  expect(again.has("cursor 1")).toBe(false);
+  expect(new OwnMessages("harbour", storage).has("cursor 301")).toBe(false);
 });
 
 /** A room with these messages, and a gap before them. */

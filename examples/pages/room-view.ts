@@ -10,6 +10,7 @@ import { oneLine } from "../terminal/one-line.ts";
 import { checkRoom } from "./check-room.ts";
 import { element, find, grouped, onSubmit } from "./dom.ts";
 import { MessageList, messageRow } from "./message-list.ts";
+import { OwnMessages } from "./own-messages.ts";
 import { RoomTally } from "./tally.ts";
 
 /** The room is read a second time when the connection is back for so long. */
@@ -37,6 +38,7 @@ export class RoomView {
   readonly #attendance: Attendance;
   readonly #list: MessageList;
   readonly #roster = new Roster();
+  readonly #written: OwnMessages;
   readonly #signal = new AbortController().signal;
   readonly #openedAt = Date.now();
   /** The own messages that have not come back from the room. */
@@ -46,6 +48,7 @@ export class RoomView {
   constructor(options: RoomViewOptions) {
     const { client, room, name, panel } = options;
     this.#options = options;
+    this.#written = new OwnMessages(room, sessionStorage);
     this.#list = new MessageList(find(panel, ".log", HTMLElement));
     this.#attendance = new Attendance(
       client,
@@ -125,9 +128,14 @@ export class RoomView {
     const isNews = this.#roster.observe(event);
     if (event.case === "message") {
       const { name, text, time } = event.value;
-      if (own) this.#stopWaiting(text);
+      if (own) {
+        this.#stopWaiting(text);
+        this.#written.add(cursor);
+      }
       if (this.tally.receive(cursor)) {
-        this.#list.add(messageRow({ name, text, own, ...(time && { at: timestampDate(time) }) }));
+        const isOwn = own || this.#written.has(cursor);
+        const at = time && { at: timestampDate(time) };
+        this.#list.add(messageRow({ name, text, own: isOwn, ...at }));
       }
       if (!own && !this.#isHistory(time)) this.#options.onMessage();
       this.#options.onChange();
