@@ -3,14 +3,25 @@ import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 import { setTimeout } from "node:timers/promises";
 import { type Frame, FrameSplitter } from "../support/frame-splitter.ts";
+import {
+  BINARY,
+  MessageSplitter,
+  requestText,
+  upgradeHeaders,
+  frame as webSocketFrame,
+} from "../support/raw-web-socket.ts";
 import { Flag, frame, PREFACE, settings, Type } from "../support/wire.ts";
 
 const ACK = frame(Type.SETTINGS, Flag.ACK, 0);
+
+const GREETING: readonly Uint8Array[] = [PREFACE, settings(), ACK];
 
 export class RawClient implements AsyncDisposable {
   readonly #socket: Socket;
   readonly #splitter = new FrameSplitter();
   readonly #answered = new Set<number>();
+  /** Set if the connection is a WebSocket. */
+  #messages: MessageSplitter | undefined;
   /** The code of the server's GOAWAY. */
   goaway: number | undefined;
   /** How many streams the server has ended, or reset. */
@@ -35,14 +46,16 @@ export class RawClient implements AsyncDisposable {
     socket.on("error", () => {});
     socket.on("close", () => this.onClosed());
     socket.on("data", (chunk) => {
-      for (const frame of this.#splitter.read(chunk)) this.#take(frame);
+      for (const bytes of this.#messages?.read(chunk) ?? [chunk]) {
+        for (const frame of this.#splitter.read(bytes)) this.#take(frame);
+      }
     });
   }
 
   /** @param localAddress a loopback address of the client. Default: the system chooses it */
   static async connect(
     port: number,
-    greeting: readonly Uint8Array[] = [PREFACE, settings(), ACK],
+    greeting: readonly Uint8Array[] = GREETING,
     localAddress?: string,
   ) {
     const socket = connect({
@@ -53,6 +66,24 @@ export class RawClient implements AsyncDisposable {
     const client = new RawClient(socket);
     if (greeting.length > 0) client.write(...greeting);
     return client;
+  }
+
+  /** Asks for a WebSocket at "/hawser", and sends the greeting in it, without waiting for the answer. */
+  static async openWebSocket(
+    port: number,
+    greeting: readonly Uint8Array[] = GREETING,
+    localAddress?: string,
+  ) {
+    const asking = Buffer.from(requestText("/hawser", upgradeHeaders()));
+    const client = await RawClient.connect(port, [asking], localAddress);
+    client.#messages = new MessageSplitter();
+    if (greeting.length > 0) client.write(...greeting);
+    return client;
+  }
+
+  /** Whether the server has answered the request for a WebSocket. */
+  get hasWebSocketAnswer(): boolean {
+    return this.#messages?.hasAnswer ?? false;
   }
 
   /** On how many streams the server has sent headers. */
@@ -71,7 +102,14 @@ export class RawClient implements AsyncDisposable {
     return this.isClosed;
   }
 
+  /** Writes bytes of HTTP/2: in a WebSocket, each part in a message of its own. */
   write(...parts: readonly Uint8Array[]): void {
+    if (this.#messages === undefined) this.writeRaw(...parts);
+    else this.writeRaw(...parts.map((payload) => webSocketFrame({ opcode: BINARY, payload })));
+  }
+
+  /** Writes bytes as they are. */
+  writeRaw(...parts: readonly Uint8Array[]): void {
     if (!this.#socket.writable) return;
     const bytes = Buffer.concat(parts);
     this.sentBytes += bytes.length;

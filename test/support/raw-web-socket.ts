@@ -102,18 +102,60 @@ export function closeCodeIn(received: Buffer): number | undefined {
 }
 
 /** Returns the frames that a server has sent after its response headers. */
-export function framesIn(received: Buffer): { opcode: number; payload: Buffer }[] {
-  const frames: { opcode: number; payload: Buffer }[] = [];
-  for (let at = received.indexOf("\r\n\r\n") + 4; at < received.length; ) {
-    const short = (received[at + 1] as number) & 0x7f;
+export function framesIn(received: Buffer): ReceivedFrame[] {
+  return [...framesFrom(received, received.indexOf(HEAD_END) + HEAD_END.length)];
+}
+
+const HEAD_END = "\r\n\r\n";
+
+/** A frame that a server has sent: it has no mask. */
+interface ReceivedFrame {
+  readonly opcode: number;
+  readonly payload: Buffer;
+  /** Where the next frame begins. */
+  readonly end: number;
+}
+
+/** The frames that are complete. */
+function* framesFrom(bytes: Buffer, begin: number): Generator<ReceivedFrame> {
+  for (let at = begin; at + 2 <= bytes.length; ) {
+    const short = (bytes[at + 1] as number) & 0x7f;
     const extended = short < 126 ? 0 : short === 126 ? 2 : 8;
-    const length = extended === 0 ? short : received.readUIntBE(at + 2, extended === 2 ? 2 : 6);
-    const begin = at + 2 + extended;
-    frames.push({
-      opcode: (received[at] as number) & 0xf,
-      payload: received.subarray(begin, begin + length),
-    });
-    at = begin + length;
+    const content = at + 2 + extended;
+    if (content > bytes.length) return;
+    const length =
+      extended === 0
+        ? short
+        : bytes.readUIntBE(content - (extended === 2 ? 2 : 6), extended === 2 ? 2 : 6);
+    const end = content + length;
+    if (end > bytes.length) return;
+    yield { opcode: (bytes[at] as number) & 0xf, payload: bytes.subarray(content, end), end };
+    at = end;
   }
-  return frames;
+}
+
+/** Takes the binary messages out of what a server sends: its response to the request for the WebSocket, and frames. */
+export class MessageSplitter {
+  #rest: Buffer = Buffer.alloc(0);
+  /** Whether the server has answered the request. */
+  hasAnswer = false;
+
+  /** Returns the messages that are complete now. */
+  read(chunk: Buffer): Buffer[] {
+    const bytes = this.#rest.length > 0 ? Buffer.concat([this.#rest, chunk]) : chunk;
+    let at = 0;
+    if (!this.hasAnswer) {
+      at = bytes.indexOf(HEAD_END) + HEAD_END.length;
+      this.hasAnswer = at >= HEAD_END.length;
+    }
+    const messages: Buffer[] = [];
+    if (this.hasAnswer) {
+      for (const { opcode, payload, end } of framesFrom(bytes, at)) {
+        if (opcode === BINARY) messages.push(payload);
+        at = end;
+      }
+    }
+    this.#rest = this.hasAnswer ? bytes.subarray(at) : bytes;
+    return messages;
+  }
 }

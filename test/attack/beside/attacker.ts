@@ -84,8 +84,17 @@ export class Attacker implements AsyncDisposable {
 
   /** Connects from the next address. Resolves with `undefined` if the server takes no connection. */
   async connect(greeting?: readonly Uint8Array[]): Promise<RawClient | undefined> {
+    return await this.#track(RawClient.connect(this.port, greeting, this.#nextAddress()));
+  }
+
+  /** Connects from the next address, and asks for a WebSocket. */
+  async openWebSocket(greeting?: readonly Uint8Array[]): Promise<RawClient | undefined> {
+    return await this.#track(RawClient.openWebSocket(this.port, greeting, this.#nextAddress()));
+  }
+
+  async #track(connecting: Promise<RawClient>): Promise<RawClient | undefined> {
     const openedAt = performance.now();
-    const client = await RawClient.connect(this.port, greeting, this.#nextAddress()).catch(() => {
+    const client = await connecting.catch(() => {
       this.count("connections that failed");
     });
     if (client === undefined) return undefined;

@@ -18,6 +18,12 @@ import {
 import { joinsAttack, listRoomsAttack, postsAttack } from "./attacks/rooms.ts";
 import { fillBytesAttack, liveBytesAttack, openAndDropAttack } from "./attacks/sessions.ts";
 import { busyChatAttack, unreadAttack, zeroWindowAttack } from "./attacks/unread.ts";
+import {
+  fragmentsAttack,
+  tinyMessagesAttack,
+  unfinishedMessagesAttack,
+  upgradesAttack,
+} from "./attacks/web-sockets.ts";
 
 /** All attacks, in the order of the table. */
 export const attacks: readonly Attack[] = [
@@ -42,6 +48,10 @@ export const attacks: readonly Attack[] = [
   joinsAttack,
   listRoomsAttack,
   postsAttack,
+  tinyMessagesAttack,
+  fragmentsAttack,
+  unfinishedMessagesAttack,
+  upgradesAttack,
 ];
 
 /** The eight of `--quick`. */
