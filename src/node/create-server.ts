@@ -1,5 +1,6 @@
 import { Code } from "@connectrpc/connect";
 import type { BytePipe } from "../connection/byte-pipe.ts";
+import type { ServedConnection } from "../connection/served-connection.ts";
 import { ServerConnections } from "../connection/server-connections.ts";
 import { ServerMemory } from "../connection/server-memory.ts";
 import type { ServerRequest } from "../connection/server-request.ts";
@@ -57,6 +58,7 @@ import { peerOf } from "./socket-peer.ts";
 import { NOTHING, SocketPipe } from "./socket-pipe.ts";
 import { trustedProxies as proxiesOf } from "./trusted-proxies.ts";
 import { loadUpgrades } from "./web-socket/load-upgrades.ts";
+import type { CountedPipe } from "./web-socket/unfinished-message.ts";
 import type { UpgradeSettings } from "./web-socket/web-socket-options.ts";
 
 /**
@@ -379,15 +381,16 @@ export class HawserServer implements Server {
     return this.openCalls === 0 && (this.#sessionCount === 0 || this.#shutdown.signal.aborted);
   }
 
-  #onHttp2(pipe: BytePipe, of: ObservedServerConnection, received: Uint8Array): void {
+  #onHttp2(pipe: BytePipe, of: ObservedServerConnection, received: Uint8Array): ServedConnection {
     const connection = this.#connections.add(pipe, of, received);
     // While the server listens for sessions, a connection gets GOAWAY only when a new call arrives on it.
     if (this.#listenerClosed !== undefined) connection.drain();
+    return connection;
   }
 
-  #onWebSocket(pipe: BytePipe, { request, peer }: UpgradeRequest): void {
+  #onWebSocket(pipe: CountedPipe, { request, peer }: UpgradeRequest): void {
     const client = this.#callers.onWebSocket(peer, rawToHeaders(request.rawHeaders));
-    this.#onHttp2(pipe, { protocol: "websocket", peer: client }, NOTHING);
+    pipe.countIn(this.#onHttp2(pipe, { protocol: "websocket", peer: client }, NOTHING));
   }
 
   #onRequest(request: ServerRequest): void {

@@ -1,9 +1,14 @@
 import type { Socket } from "node:net";
 import type { WebSocket } from "ws";
-import type { BytePipe, PipeListener } from "../../connection/byte-pipe.ts";
+import type { PipeListener } from "../../connection/byte-pipe.ts";
 import { AbuseBudget, type Flood } from "../../http2/abuse.ts";
 import type { EngineClock } from "../../http2/types.ts";
 import { maxWaitingBytesOf, NOTHING } from "../socket-pipe.ts";
+import {
+  type CountedPipe,
+  type CountingConnection,
+  UnfinishedMessage,
+} from "./unfinished-message.ts";
 
 /** What is received in a turn of the event loop is delivered as soon as it is this many bytes, or this many messages. */
 const DELIVERED_BYTES = 64 * 1024;
@@ -16,6 +21,10 @@ const LEAST_MESSAGE_BYTES = 9;
 const GOING_AWAY = 1001;
 const UNSUPPORTED_DATA = 1003;
 const POLICY_VIOLATION = 1008;
+const TRY_AGAIN_LATER = 1013;
+
+/** The reason in a close frame has at most 123 bytes. */
+const OVER_BUDGET = "a message is not complete, and the budget of unread bytes is used up";
 
 /** The value of WebSocket.readyState while bytes may be sent. */
 const OPEN = 1;
@@ -29,7 +38,8 @@ export interface WebSocketPipeInit {
   readonly clock: EngineClock;
   /**
    * How many units of work without use the peer may cause, beside those that HTTP/2 counts (src/http2/abuse.ts): a PING, a PONG
-   * and an empty message are one unit each, a message with less than nine bytes two.
+   * an empty message, and a fragment with less than nine bytes that is not the last one are one unit each, a message with less
+   * than nine bytes two.
    */
   readonly abuseBudget: number;
 }
@@ -38,10 +48,11 @@ export interface WebSocketPipeInit {
  * An open WebSocket as a BytePipe. Its binary messages are the bytes of HTTP/2, in order; where one ends means nothing. A text
  * message closes it.
  */
-export class WebSocketPipe implements BytePipe {
+export class WebSocketPipe implements CountedPipe {
   readonly #webSocket: WebSocket;
   readonly #socket: Socket;
   readonly #budget: AbuseBudget;
+  readonly #unfinished = new UnfinishedMessage(this);
   readonly maxWaitingBytes: number;
   #listener: PipeListener | undefined;
   /** The messages that were received in this turn of the event loop, and are not delivered yet. */
@@ -70,9 +81,15 @@ export class WebSocketPipe implements BytePipe {
     return this.#isClosed ? 0 : this.#socket.writableLength;
   }
 
+  countIn(connection: CountingConnection): void {
+    this.#unfinished.countIn(connection);
+  }
+
   start(listener: PipeListener): void {
     const webSocket = this.#webSocket;
     this.#listener = listener;
+    // After the listener of `ws`.
+    this.#socket.on("data", (chunk) => this.#onRead(chunk));
     // `ws` reports neither the end of a socket nor the reason of its loss. It ends its own side when it has answered a close
     // frame: a peer need not close its socket then.
     this.#socket.on("end", () => this.#end());
@@ -94,6 +111,16 @@ export class WebSocketPipe implements BytePipe {
       if (isBinary) this.#onMessage(data);
       else this.#fail(UNSUPPORTED_DATA, "a text message, and only binary ones are taken");
     });
+  }
+
+  #onRead(chunk: Uint8Array): void {
+    if (this.#hasEnded) return;
+    // After a close frame `ws` reads no more.
+    if (this.#webSocket.readyState !== OPEN) this.#unfinished.drop();
+    else {
+      const tinyFragments = this.#unfinished.onRead(chunk);
+      if (tinyFragments > 0) this.#spend("too_many_tiny_data_frames", tinyFragments);
+    }
   }
 
   #onMessage(bytes: Uint8Array): void {
@@ -151,17 +178,24 @@ export class WebSocketPipe implements BytePipe {
     if (this.#hasEnded) return;
     this.#deliver();
     this.#hasEnded = true;
+    this.#unfinished.drop();
     this.#listener?.onEnd(error);
   }
 
   write(bytes: Uint8Array): boolean {
     const webSocket = this.#webSocket;
     if (webSocket.readyState !== OPEN) return false;
-    webSocket.send(bytes, BINARY);
     const socket = this.#socket;
+    webSocket.send(bytes, BINARY);
     // As SocketPipe: a callback of each write would cost a tick, also where the kernel has taken it already.
     if (socket.writableLength > 0) socket.write(NOTHING, this.#onWritten);
     return true;
+  }
+
+  /** For UnfinishedMessage. */
+  endOverBudget(): void {
+    this.#fail(TRY_AGAIN_LATER, OVER_BUDGET);
+    this.destroy();
   }
 
   pauseReading(): void {
