@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { connect } from "node:net";
 import { describe, expect, test } from "vitest";
 import { until } from "./support/gate.ts";
+import { measureLateness } from "./support/lateness.ts";
 import {
   BINARY,
   CLOSE,
@@ -133,6 +134,23 @@ describe("a WebSocket is closed", () => {
     client.socket.write(repeated(frame({ opcode: PING }), 300));
     expect(closeCodeIn(await client.closed)).toBe(1008);
   });
+});
+
+test("a WebSocket that has failed is closed without waiting for an answer", async () => {
+  await using world = await server();
+  const socket = connect({
+    ...{ port: Number(new URL(world.url).port), host: "127.0.0.1", allowHalfOpen: true },
+  });
+  socket.on("error", () => {});
+  socket.resume();
+  socket.write(requestText("/hawser", upgradeHeaders()));
+  await until("it is open", () => socket.bytesRead > 100);
+  using late = measureLateness();
+  const began = performance.now();
+  socket.write(frame({ opcode: TEXT }));
+  await once(socket, "end");
+  expect(performance.now() - began).toBeLessThan(500 + late.ms);
+  socket.destroy();
 });
 
 describe("a WebSocket stays open", () => {

@@ -73,6 +73,18 @@ test("a pipe that is not read delivers nothing, and no end; when it is read agai
   expect(world.log).toEqual(["received 1000", "end undefined", "closed"]);
 });
 
+test("what is written leaves in messages of 64 KiB at most, in order", async () => {
+  await using world = await pipe();
+  const got: Buffer[] = [];
+  world.client.on("message", (message: Buffer) => got.push(message));
+  const written = Buffer.concat([bytes(64 * 1024, 1), bytes(64 * 1024, 2), bytes(10, 3)]);
+  world.pipe.write(written);
+  world.pipe.write(bytes(10, 4));
+  await until("all has arrived", () => got.length === 4);
+  expect(got.map(({ length }) => length)).toEqual([64 * 1024, 64 * 1024, 10, 10]);
+  expect(Buffer.concat(got)).toEqual(Buffer.concat([written, bytes(10, 4)]));
+});
+
 test("a pipe holds nothing of what the kernel took immediately, and reports nothing of it", async () => {
   await using world = await pipe();
   world.pipe.write(bytes(1000, 1));
@@ -148,6 +160,17 @@ test("a pipe that is ended sends what was written, and a close frame", async () 
   expect(got).toEqual([1000]);
   await until("it is closed", () => world.log.includes("closed"));
   expect(world.log).toEqual(["end undefined", "closed"]);
+});
+
+test("a peer that does not answer the end, and continues to send, is no longer read", async () => {
+  await using world = await pipe();
+  const { client, pipe: ended } = world;
+  client.pause();
+  ended.end();
+  const MiB = 1 << 20;
+  for (let n = 0; n < 32; n++) client.send(bytes(64 * 1024, n));
+  await until("it has read what it reads", () => ended.bytesRead > 128 * 1024);
+  expect(await stillAt(() => ended.bytesRead, 100)).toBeLessThan(MiB);
 });
 
 test("a pipe that is destroyed delivers nothing any more", async () => {

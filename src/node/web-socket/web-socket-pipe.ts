@@ -14,8 +14,14 @@ import {
 const DELIVERED_BYTES = 64 * 1024;
 const DELIVERED_MESSAGES = 512;
 
+/** The largest message that is sent. A page gets a message when it is whole: over a slow link that takes long. */
+const SENT_BYTES = 64 * 1024;
+
 /** A message with fewer bytes cannot hold a frame of HTTP/2, whose head has nine. */
 const LEAST_MESSAGE_BYTES = 9;
+
+/** After the end of this side this much is read, for the peer's answer. The rest is left in the network, as is that of a flood. */
+const LATE_BYTES = 256 * 1024;
 
 // Codes of close frames (RFC 6455, 7.4.1).
 const GOING_AWAY = 1001;
@@ -60,6 +66,9 @@ export class WebSocketPipe implements CountedPipe {
   #messageBytes = 0;
   #isDeliveryScheduled = false;
   #hasEnded = false;
+  /** Whether this side has ended the WebSocket, and the bytes that have come since. */
+  #isEnding = false;
+  #lateBytes = 0;
   #isClosed = false;
   /** Whether destroy() was called: nothing is delivered any more. */
   #isDestroyed = false;
@@ -114,6 +123,8 @@ export class WebSocketPipe implements CountedPipe {
   }
 
   #onRead(chunk: Uint8Array): void {
+    if (this.#isEnding) this.#lateBytes += chunk.length;
+    if (this.#lateBytes > LATE_BYTES) this.#webSocket.pause();
     if (this.#hasEnded) return;
     // After a close frame `ws` reads no more.
     if (this.#webSocket.readyState !== OPEN) this.#unfinished.drop();
@@ -170,7 +181,10 @@ export class WebSocketPipe implements CountedPipe {
 
   #fail(code: number, reason: string): void {
     if (this.#hasEnded) return;
+    this.#isEnding = true;
     this.#webSocket.close(code, reason);
+    // The WebSocket has failed: no answer is waited for (RFC 6455, 7.1.7).
+    this.#socket.end();
     this.#end(new Error(reason));
   }
 
@@ -186,7 +200,12 @@ export class WebSocketPipe implements CountedPipe {
     const webSocket = this.#webSocket;
     if (webSocket.readyState !== OPEN) return false;
     const socket = this.#socket;
-    webSocket.send(bytes, BINARY);
+    // One write for all.
+    socket.cork();
+    for (let at = 0; at < bytes.length; at += SENT_BYTES) {
+      webSocket.send(bytes.subarray(at, at + SENT_BYTES), BINARY);
+    }
+    socket.uncork();
     // As SocketPipe: a callback of each write would cost a tick, also where the kernel has taken it already.
     if (socket.writableLength > 0) socket.write(NOTHING, this.#onWritten);
     return true;
@@ -203,10 +222,11 @@ export class WebSocketPipe implements CountedPipe {
   }
 
   resumeReading(): void {
-    this.#webSocket.resume();
+    if (this.#lateBytes <= LATE_BYTES) this.#webSocket.resume();
   }
 
   end(): void {
+    this.#isEnding = true;
     this.#webSocket.close(GOING_AWAY);
   }
 
