@@ -125,6 +125,20 @@ describe.each(versions)("over %s", (version) => {
     expect(listed(response, "vary")).toContain("origin");
   });
 
+  test("a listed page may read that a server has no such method", async () => {
+    await using one = await world({ origins: [ORIGIN] });
+    const path = "/example.Greeter/Other";
+    const asked = await ask(version, {
+      ...{ url: one.url, path, method: "OPTIONS" },
+      headers: { origin: ORIGIN, "access-control-request-method": "POST" },
+    });
+    const response = await call(one.url, { path });
+    expect([asked.status, response.status]).toEqual([204, 404]);
+    for (const { headers } of [asked, response]) {
+      expect(headers.get("access-control-allow-origin")).toBe(ORIGIN);
+    }
+  });
+
   test("a listed page may read that a server closes", async () => {
     await using one = await world({ origins: [ORIGIN] });
     const chat = one.greeter.chat();

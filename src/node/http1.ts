@@ -97,7 +97,7 @@ export function createHttp1Server(routes: ConnectRoutes, init: Http1Init): Http1
         const held = memory.of(request);
         if (held?.admits === false) held.onRefused();
         if (isRefusing || held?.admits !== true) {
-          refuse(routes, { request, response });
+          answerEmpty(routes, { request, response }, 503);
           return;
         }
         takeOriginForm(request);
@@ -165,10 +165,11 @@ interface Exchange extends Http1Call {
 }
 
 function serve(
-  { handlers, cors }: ConnectRoutes,
+  routes: ConnectRoutes,
   { request, response, peer, memory, uncount }: Exchange,
   { fallback, onError, onFallbackError }: Http1Init,
 ): void {
+  const { handlers, cors } = routes;
   const call = { request, response };
   const [path = ""] = (request.url ?? "").split("?", 1);
   const handler = handlers.get(path);
@@ -176,7 +177,7 @@ function serve(
     new Http1Exchange(call, { memory, kind: "stream" });
     const isServed = fallback !== undefined && !isRpc(request.headers["content-type"]);
     if (isServed) serveHttp1Fallback(fallback, call, onFallbackError);
-    else response.writeHead(404).end();
+    else answerEmpty(routes, call, 404);
     return;
   }
   if (!isOfApplication(handler.method)) uncount();
@@ -211,16 +212,21 @@ function serve(
     });
 }
 
-/** Answers 503, which pages of other hosts may read too. */
-function refuse({ cors }: ConnectRoutes, { request, response }: Http1Call): void {
+/** Answers with a status, which pages of other hosts may read too. After 503 the connection is closed. */
+function answerEmpty(
+  { cors }: ConnectRoutes,
+  { request, response }: Http1Call,
+  status: 404 | 503,
+): void {
   const header = rawToHeaders(request.rawHeaders);
   const preflight = cors?.preflight(request.method ?? "", header);
   if (preflight !== undefined) {
     answerPreflight(response, preflight);
     return;
   }
-  const allowed = cors?.withHeaders(header, new Headers()) ?? [];
-  response.writeHead(503, { connection: "close", ...Object.fromEntries(allowed) }).end();
+  const allowed = Object.fromEntries(cors?.withHeaders(header, new Headers()) ?? []);
+  const closing = status === 503 ? { connection: "close" } : {};
+  response.writeHead(status, { ...closing, ...allowed }).end();
 }
 
 function answerPreflight(

@@ -77,6 +77,11 @@ export function createConnectHandlers(
   };
   const preflightOf = (request: ServerRequest, header: Headers) =>
     cors?.preflight(String(request.headers[":method"]), header);
+  const answerOrPreflight = (request: ServerRequest, status: number) => {
+    const preflight = cors && preflightOf(request, toHeaders(request.headers));
+    if (preflight === undefined) answer(request, status);
+    else answerPreflight(request, preflight);
+  };
   return {
     serve(request) {
       if (request.hasTooManyFields) {
@@ -89,7 +94,7 @@ export function createConnectHandlers(
       if (handler === undefined) {
         const isServed = serveOther !== undefined && !isRpc(request.headers["content-type"]);
         if (isServed) serveOther(request);
-        else answer(request, 404);
+        else answerOrPreflight(request, 404);
         return;
       }
       if (url === undefined) {
@@ -152,9 +157,7 @@ export function createConnectHandlers(
     },
     refuse(request) {
       request.connection.drain();
-      const preflight = cors && preflightOf(request, toHeaders(request.headers));
-      if (preflight === undefined) answer(request, 503);
-      else answerPreflight(request, preflight);
+      answerOrPreflight(request, 503);
     },
     get open() {
       return open;
