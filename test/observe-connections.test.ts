@@ -1,17 +1,20 @@
 /** What observers are told of connections, and of the end of a server; and what its logger is told of that. */
 import { once } from "node:events";
-import { connect, type Socket } from "node:net";
+import { type AddressInfo, connect, createServer as createTcpServer, type Socket } from "node:net";
 import { createClient as createStockClient } from "@connectrpc/connect";
 import { createConnectTransport } from "@connectrpc/connect-node";
 import { describe, expect, test } from "vitest";
+import { WebSocketServer } from "ws";
 import { Greeter } from "../gen/example/greeter_pb.js";
 import { Code, createClient, createTransport } from "../src/index.ts";
 import { createServer } from "../src/server.ts";
-import { aborted, until } from "./support/gate.ts";
+import { createTransport as createWebTransport } from "../src/web.ts";
+import { aborted, stillAt, until } from "./support/gate.ts";
 import { failureOf, next } from "./support/read.ts";
 import { clientRecorder, recorders, serverRecorder } from "./support/recorder.ts";
 import { certs } from "./support/tls.ts";
 import { watchedServer } from "./support/watched-server.ts";
+import { SUBPROTOCOL } from "./support/web-socket-pipe.ts";
 import { frame, Type } from "./support/wire.ts";
 import { start } from "./support/world.ts";
 
@@ -167,6 +170,63 @@ test("a connection that a transport cannot make has failed, with the error of it
   expect(failed?.error.rawMessage).toBe(error.rawMessage);
   expect(of("connectionOpened")).toEqual([]);
 });
+
+describe.each([
+  ["TCP", createTransport, silentServer],
+  ["a WebSocket", createWebTransport, silentWebSocketServer],
+] as const)("a connection over %s whose server says nothing", (_, create, listen) => {
+  test("has failed once when its time is over", async () => {
+    const { observer, of } = clientRecorder();
+    await using server = await listen();
+    const options = { baseUrl: server.url, connectTimeoutMs: 100, observe: observer };
+    await using transport = create(options);
+    const error = await failureOf(createClient(Greeter, transport).sayHello({}));
+    expect(error.code).toBe(Code.Unavailable);
+    expect(await stillAt(() => of("connectionFailed").length, 50)).toBe(1);
+  });
+
+  test("has not failed if its transport is closed meanwhile", async () => {
+    const { observer, of } = clientRecorder();
+    await using server = await listen();
+    const transport = create({ baseUrl: server.url, observe: observer });
+    const failed = failureOf(createClient(Greeter, transport).sayHello({}));
+    await server.accepted;
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    await transport.close();
+    expect((await failed).code).toBe(Code.Canceled);
+    expect(await stillAt(() => of("connectionFailed").length, 50)).toBe(0);
+  });
+});
+
+interface SilentServer extends AsyncDisposable {
+  readonly url: string;
+  readonly accepted: Promise<unknown>;
+}
+
+async function silentServer(): Promise<SilentServer> {
+  const server = createTcpServer();
+  const accepted = once(server, "connection");
+  server.on("connection", (socket) => socket.on("error", () => {}).resume());
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  return {
+    ...{ url: `http://127.0.0.1:${port}`, accepted },
+    [Symbol.asyncDispose]: () => new Promise((resolve) => server.close(() => resolve())),
+  };
+}
+
+async function silentWebSocketServer(): Promise<SilentServer> {
+  const handleProtocols = () => SUBPROTOCOL;
+  const server = new WebSocketServer({ port: 0, host: "127.0.0.1", handleProtocols });
+  const accepted = once(server, "connection");
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  return {
+    ...{ url: `http://127.0.0.1:${port}`, accepted },
+    [Symbol.asyncDispose]: () => new Promise((resolve) => server.close(() => resolve())),
+  };
+}
 
 test("a server that closes begins to drain, sends GOAWAY, and has drained; its logger has a line for each", async () => {
   const { server, client, setup } = recorders();

@@ -33,10 +33,12 @@ async function connect(
   return await new Promise<Connection>((resolve, reject) => {
     let phase: ConnectPhase = target.tls ? "the TLS handshake" : "the connection";
     let listening: Disposable | undefined;
+    let isSettled = false;
     const timer = startTimer(timeoutMs, () => fail(`${phase} took over ${timeoutMs} ms`));
     const onError = (error: Error) => fail(systemReason(error), error);
     const onClose = () => fail(SERVER_CLOSED);
     const settle = () => {
+      isSettled = true;
       timer[Symbol.dispose]();
       listening?.[Symbol.dispose]();
       socket.off("close", onClose);
@@ -49,6 +51,8 @@ async function connect(
       socket.destroy();
     };
     const fail = (reason: string, cause?: unknown) => {
+      // The connection that end() closes has failed, too.
+      if (isSettled) return;
       end();
       const { hasCertificate } = tlsSettings;
       const error = unreachable({ target, phase, reason, cause, hasCertificate });

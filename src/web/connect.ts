@@ -34,8 +34,10 @@ function connect(
   return new Promise<Connection>((resolve, reject) => {
     let leave = () => {};
     let listening: Disposable | undefined;
+    let isSettled = false;
     const timer = startTimer(timeoutMs, () => fail(`no answer within ${timeoutMs} ms`), true);
     const settle = () => {
+      isSettled = true;
       timer[Symbol.dispose]();
       listening?.[Symbol.dispose]();
     };
@@ -45,6 +47,8 @@ function connect(
       reject(error);
     };
     const fail = (reason: string, cause?: unknown) => {
+      // The connection that leave() closes has failed, too.
+      if (isSettled) return;
       const what = `cannot reach ${target.name} (${url}): ${reason}`;
       const error = failure(Code.Unavailable, what, cause);
       notifier?.tell("connectionFailed", { address: target.name, error });
