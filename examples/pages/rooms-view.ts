@@ -5,8 +5,9 @@ import { byId, element, find, grouped, onSubmit } from "./dom.ts";
 import { RoomView } from "./room-view.ts";
 import type { RoomTally } from "./tally.ts";
 
-/** Where the page keeps who is in which rooms, for when it is loaded again in the same tab. */
+/** Where the page keeps who is in which rooms, and which one is shown, for when it is loaded again in the same tab. */
 const STORAGE_KEY = "rooms";
+const SHOWN_KEY = "shown room";
 
 interface Place {
   readonly room: string;
@@ -45,7 +46,10 @@ export class RoomsView {
     this.#onChange = onChange;
     this.#listenToForm();
     this.#tabs.addEventListener("keydown", (event) => this.#onKey(event));
+    const shown = sessionStorage.getItem(SHOWN_KEY);
     for (const place of readPlaces()) this.#join(place);
+    const before = this.#rooms.find(({ room }) => room === shown);
+    if (before !== undefined) this.#show(before);
   }
 
   #listenToForm(): void {
@@ -125,6 +129,7 @@ export class RoomsView {
       one.tab.tabIndex = one === shown ? 0 : -1;
     }
     if (shown === undefined) return;
+    sessionStorage.setItem(SHOWN_KEY, shown.room);
     this.#setUnread(shown, 0);
     shown.view.onShown();
   }
