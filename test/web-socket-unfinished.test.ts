@@ -4,7 +4,7 @@ import { describe, expect, test } from "vitest";
 import { FrameScanner } from "../src/node/web-socket/frame-scanner.ts";
 import { UnfinishedMessage } from "../src/node/web-socket/unfinished-message.ts";
 import type { ServerOptions } from "../src/server.ts";
-import { until } from "./support/gate.ts";
+import { stillAt, until } from "./support/gate.ts";
 import {
   BINARY,
   closeCodeIn,
@@ -92,6 +92,30 @@ describe("a message that is not complete", () => {
     await until("nothing counts", () => unreadBytes(world) === 0);
     expect((await world.greeter.sayHello({ content: "Ada" })).reply).toBe("Hello, Ada");
   });
+});
+
+test("what the clients of a trusted proxy have not completed counts for each of them", async () => {
+  const options = {
+    readMaxBytes: 1000,
+    serverBudgetBytes: 512 * KIB,
+    trustedProxies: ["loopback"],
+  };
+  await using world = await server(options);
+  const open = async (address: string) => {
+    const client = await rawWebSocket(world.url, { "x-forwarded-for": address });
+    client.socket.write(WHOLE.subarray(0, -1));
+    return client;
+  };
+  using one = await open("198.51.100.1");
+  await until("it counts", () => unreadBytes(world) > 0);
+  const many: RawClient[] = [];
+  for (let n = 0; n < 12; n++) many.push(await open("198.51.100.2"));
+  await until("some have ended", () => world.server.stats().connections < 13);
+  await stillAt(() => world.server.stats().connections, 50);
+  one.socket.write(WHOLE.subarray(-1));
+  for (const client of many) client[Symbol.dispose]();
+  await until("the others have left", () => world.server.stats().connections === 1);
+  expect(one.socket.closed).toBe(false);
 });
 
 test("fragments without content are a flood", async () => {

@@ -1,5 +1,5 @@
 /**
- * npm run attack              all of it; ~50 minutes
+ * npm run attack              all of it; ~60 minutes
  * npm run attack -- --quick   eight attacks beside an honest client, within 90 s
  * npm run attack -- beside    how a server serves an honest client beside a hostile one. --only joins for some; --size 1, 2 or
  *                             all for other sizes; --column own or shared: the attacker's address

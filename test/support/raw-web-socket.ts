@@ -87,9 +87,12 @@ export async function rawClient(url: string): Promise<RawClient> {
 }
 
 /** Opens a WebSocket at "/hawser", whose frames the test writes itself. */
-export async function rawWebSocket(url: string): Promise<RawClient> {
+export async function rawWebSocket(
+  url: string,
+  headers: Record<string, string> = {},
+): Promise<RawClient> {
   const client = await rawClient(url);
-  client.socket.write(requestText("/hawser", upgradeHeaders()));
+  client.socket.write(requestText("/hawser", upgradeHeaders(headers)));
   await once(client.socket, "data");
   return client;
 }
