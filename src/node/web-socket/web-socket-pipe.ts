@@ -181,9 +181,10 @@ export class WebSocketPipe implements CountedPipe {
 
   #fail(code: number, reason: string): void {
     if (this.#hasEnded) return;
-    this.#isEnding = true;
+    this.#lateBytes = Number.POSITIVE_INFINITY;
     this.#webSocket.close(code, reason);
-    // The WebSocket has failed: no answer is waited for (RFC 6455, 7.1.7).
+    // The WebSocket has failed: nothing more is read, and no answer is waited for (RFC 6455, 7.1.7).
+    this.#webSocket.pause();
     this.#socket.end();
     this.#end(new Error(reason));
   }
