@@ -1,5 +1,5 @@
 /**
- * npm run soak -- --seconds 60: 200 chats on ten transports, each behind a
+ * npm run soak -- --seconds 60: 200 chats (over WebSockets, --web: 100) on ten transports, each behind a
  * link that cuts and stalls its connection all the time; chats end and begin
  * anew. Every message must arrive once and in order, both ways, and at the end
  * nothing may be left. Prints what it saw as JSON on its last line.
@@ -10,8 +10,11 @@ import { createInterface } from "node:readline";
 import { setTimeout as pause } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { Greeter } from "../../gen/example/greeter_pb.js";
+import { setRuntime } from "../../src/flow/runtime.ts";
 import { createClient, createTransport } from "../../src/index.ts";
 import { openLink } from "../../src/testing/link.ts";
+import { webRuntime } from "../../src/web/runtime.ts";
+import { createTransport as createWebTransport } from "../../src/web.ts";
 import { census } from "../support/census.ts";
 import { settles } from "../support/gate.ts";
 import { chatOn, Tally } from "./chats.ts";
@@ -21,12 +24,12 @@ import type { SessionsReport } from "./sessions-server.ts";
 import { type Damage, storm } from "./storm.ts";
 
 const TRANSPORTS = 10;
-const CHATS_EACH = 20;
+const CHATS_EACH = { tcp: 20, web: 10 };
 const MESSAGES_PER_SECOND = 1_000_000 / 60;
 /** A slow machine gets more time for its messages, but not for ever. */
 const MAX_OVERTIME = 3;
-/** How long the server keeps a session by default, also one that has ended and whose end is not confirmed. */
-const GRACE_MS = 30_000;
+/** How long the server keeps a session, also one that has ended and whose end is not confirmed: the default, and less for a test. */
+const GRACE_MS = { tcp: 30_000, web: 8_000 };
 
 /** Sizes of the client's window for a chat: the default, small, very small. */
 const WINDOWS = [
@@ -38,20 +41,30 @@ const WINDOWS = [
 /** With it, a long delay has the client look for another connection while its last one still delivers. */
 const IMPATIENT = { intervalMs: 200, timeoutMs: 400 };
 
+export interface Soak {
+  readonly seconds: number;
+  /** Of all that is left to chance. */
+  readonly seed: number;
+  /** Whether the clients are those of hawser/web. */
+  readonly isWeb: boolean;
+}
+
 /** Soaks for `seconds`; true where all was well. */
-export async function soakSessions(seconds: number, seed: number): Promise<boolean> {
+export async function soakSessions({ seconds, seed, isWeb }: Soak): Promise<boolean> {
+  if (isWeb) setRuntime(webRuntime);
+  const kind = isWeb ? "web" : "tcp";
   const tally = new Tally();
   const damage: Damage = { cuts: 0, stalls: 0, delays: 0, refusals: 0 };
   process.on("unhandledRejection", (error) => tally.failures.push(`unhandled: ${error}`));
   console.log(`seed ${seed}`);
-  const server = await startServer();
+  const server = await startServer(GRACE_MS[kind]);
   const calm = new AbortController();
   const sites = await Promise.all(
     Array.from({ length: TRANSPORTS }, async (_, at) => {
       const link = await openLink({ host: "127.0.0.1", port: server.port });
       const sessions = WINDOWS[at % 4];
       const keepalive = at % 2 === 0 ? IMPATIENT : undefined;
-      const transport = createTransport({
+      const transport = (isWeb ? createWebTransport : createTransport)({
         baseUrl: link.url,
         ...(sessions && { sessions }),
         ...(keepalive && { keepalive }),
@@ -69,7 +82,7 @@ export async function soakSessions(seconds: number, seed: number): Promise<boole
   let stopped = false;
   const chats = sites.flatMap(({ transport }, site) => {
     const greeter = createClient(Greeter, transport);
-    return Array.from({ length: CHATS_EACH }, (_, at) =>
+    return Array.from({ length: CHATS_EACH[kind] }, (_, at) =>
       chatOn(greeter, { dice: new Dice(seed, site, at), tally }, () => stopped),
     );
   });
@@ -146,9 +159,11 @@ export async function soakSessions(seconds: number, seed: number): Promise<boole
 }
 
 /** The server, in a separate process. */
-async function startServer() {
+async function startServer(graceMs: number) {
   const program = fileURLToPath(new URL("./sessions-server.ts", import.meta.url));
-  const child = spawn(process.execPath, [program], { stdio: ["pipe", "pipe", "inherit"] });
+  const child = spawn(process.execPath, [program, `${graceMs}`], {
+    stdio: ["pipe", "pipe", "inherit"],
+  });
   const exited = once(child, "exit");
   const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
   const line = async () => {
@@ -165,7 +180,7 @@ async function startServer() {
     report,
     /** The server's report when it has no open calls or connections left, or after a timeout. */
     async idle(): Promise<SessionsReport> {
-      const limit = performance.now() + GRACE_MS + 5000;
+      const limit = performance.now() + graceMs + 5000;
       for (;;) {
         const counts = await report();
         const isIdle = counts.handlers + counts.sessions + counts.streams === 0;

@@ -1,4 +1,7 @@
-/** The server of the sessions' soak, in a separate process: a line on stdin asks for a report. */
+/**
+ * The server of the sessions' soak, in a separate process: a line on stdin asks for a report. Its argument is how long it keeps a
+ * session without a connection, in milliseconds.
+ */
 import { createInterface } from "node:readline";
 import { setTimeout as pause } from "node:timers/promises";
 import { Greeter } from "../../gen/example/greeter_pb.js";
@@ -93,6 +96,8 @@ async function* chat(
 const server = createServer({
   logger: { error: (...words) => failures.push(words.join(" ")) },
   routes: (router) => router.service(Greeter, { chat }),
+  sessions: { graceMs: Number(process.argv[2]) },
+  webSocket: {},
 });
 process.on("unhandledRejection", (error) => failures.push(`unhandled: ${error}`));
 const { port } = await server.listen({ host: "127.0.0.1", port: 0 });
