@@ -172,14 +172,16 @@ export class RoomView {
 
   #checkLater(): void {
     clearTimeout(this.#checking);
+    this.#options.panel.dataset.check = "due";
     this.#checking = setTimeout(() => this.#check(), CHECK_AFTER_MS);
   }
 
   async #check(): Promise<void> {
-    const { client, room, onChange } = this.#options;
+    const { client, room, panel, onChange } = this.#options;
     const options = { signal: this.#signal, timeoutMs: CHECK_TIMEOUT_MS };
     try {
       await checkRoom(client, { room, tally: this.tally }, options);
+      panel.dataset.check = "done";
       onChange();
     } catch {
       // The next loss of the connection has the rest read.

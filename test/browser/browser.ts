@@ -1,61 +1,62 @@
-import { existsSync } from "node:fs";
-import type { RequestListener } from "node:http";
-import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { build } from "esbuild";
-import { type BrowserContext, chromium, type Page } from "playwright-core";
+import type { BrowserContext, Page } from "playwright-core";
 import { greeter } from "../../examples/greeter/handlers.ts";
 import { Greeter } from "../../gen/example/greeter_pb.js";
 import type { ServerOptions } from "../../src/server.ts";
 import type { TcpLink } from "../../src/testing/link.ts";
 import { startWorld, type World } from "../../src/testing.ts";
-import { openPipe } from "../support/web-socket-to-tcp.ts";
-import { executablePath } from "./executable-path.ts";
+import { memo } from "../support/memo.ts";
+import { bundleForPage } from "../support/page/bundle.ts";
+import { startChromium } from "./chromium.ts";
 import type { page as pageApi } from "./page.ts";
-
-export const hasChromium = existsSync(executablePath);
 
 /** Nothing but the script of the page's own origin, and connections to it and to other ports of 127.0.0.1. */
 const POLICY = "default-src 'none'; script-src 'self'; connect-src 'self' ws://127.0.0.1:*";
 
-const folder = fileURLToPath(new URL(".", import.meta.url));
+/** The script of page.ts. */
+const pageScript = memo(() => scriptOf("page.ts"));
+
+const scriptOf = (file: string) => bundleForPage(fileURLToPath(new URL(file, import.meta.url)));
+
+const example: ServerOptions["routes"] = (router) => router.service(Greeter, greeter);
 
 export interface Browser extends AsyncDisposable {
   readonly context: BrowserContext;
   readonly page: Page;
+  /** The network between the page and the server. */
   readonly link: TcpLink;
   readonly server: World["server"];
-  /** The paths of the WebSockets that were opened so far. */
-  readonly opened: readonly string[];
 }
 
-const example: ServerOptions["routes"] = (router) => router.service(Greeter, greeter);
+export interface BrowserSetup {
+  /** Returns the page's files, by their paths. */
+  readonly files: (path: string) => Response | Promise<Response>;
+  /** The services of the server. Default: the example Greeter. */
+  readonly routes?: ServerOptions["routes"];
+}
 
-/** Starts a server, a WebSocket-to-TCP pipe in front of it that also serves `pages`, and Chromium with / of it open. */
-export async function openBrowser(pages: RequestListener, routes = example): Promise<Browser> {
+/** Starts a server that takes WebSockets and serves `files`, and Chromium with / of it open, through the link. */
+export async function openBrowser({ files, routes = example }: BrowserSetup): Promise<Browser> {
   const world = await startWorld({
     routes,
-    server: { webSocket: {} },
+    server: {
+      webSocket: {},
+      async fallback({ url }) {
+        const response = await files(new URL(url).pathname);
+        response.headers.set("content-security-policy", POLICY);
+        return response;
+      },
+    },
   });
   const link = world.link as TcpLink;
-  const pipe = await openPipe(link.port, (request, response) => {
-    response.setHeader("content-security-policy", POLICY);
-    pages(request, response);
-  });
-  const browser = await chromium.launch({
-    executablePath,
-    args: ["--no-sandbox", "--disable-gpu"],
-    // Playwright turns the cache off that a test needs.
-    ignoreDefaultArgs: ["--disable-back-forward-cache"],
-  });
+  const browser = await startChromium();
   const context = await browser.newContext();
   const page = await context.newPage();
-  await page.goto(pipe.url);
+  await page.goto(link.url);
   return {
-    ...{ context, page, link, server: world.server, opened: pipe.opened },
+    ...{ context, page, link, server: world.server },
     async [Symbol.asyncDispose]() {
-      await browser.close();
-      await pipe.close();
+      await context.close();
       await world[Symbol.asyncDispose]();
     },
   };
@@ -72,33 +73,23 @@ export interface Scene<Page extends PageFunctions = typeof pageApi> extends Brow
   ): Promise<Awaited<ReturnType<Page[Name]>>>;
 }
 
-export interface PageSetup {
+export interface PageSetup extends Pick<BrowserSetup, "routes"> {
   /** The script of the page, in this folder, which sets `window.page`. Default: page.ts. */
   readonly script?: string;
-  /** The services of the server. Default: the example Greeter. */
-  readonly routes?: ServerOptions["routes"];
 }
 
 /** Opens a browser with a script at /, and an empty page elsewhere. */
 export async function openPage<Page extends PageFunctions = typeof pageApi>({
-  script = "page.ts",
-  routes,
+  script: name,
+  ...setup
 }: PageSetup = {}): Promise<Scene<Page>> {
-  const { outputFiles } = await build({
-    entryPoints: [join(folder, script)],
-    ...{ bundle: true, write: false, format: "esm", platform: "browser", target: "es2022" },
-    conditions: ["hawser-source"],
-    define: { "process.env.NODE_ENV": '"development"' },
-  });
-  const browser = await openBrowser(({ url }, response) => {
-    if (url === "/page.js") {
-      response.setHeader("content-type", "text/javascript").end(outputFiles[0]?.text);
-      return;
-    }
-    const element = url === "/" ? '<script type="module" src="/page.js"></script>' : "";
-    response.setHeader("content-type", "text/html");
-    response.end(`<!doctype html><title>test</title>${element}`);
-  }, routes);
+  const script = await (name === undefined ? pageScript() : scriptOf(name));
+  const files = (path: string) => {
+    if (path === "/page.js") return file("text/javascript", script);
+    const element = path === "/" ? '<script type="module" src="/page.js"></script>' : "";
+    return file("text/html", `<!doctype html><title>test</title>${element}`);
+  };
+  const browser = await openBrowser({ ...setup, files });
   const { page } = browser;
   await page.waitForFunction(() => "page" in window);
   return {
@@ -114,4 +105,9 @@ export async function openPage<Page extends PageFunctions = typeof pageApi>({
         [name as string, args] as const,
       ),
   };
+}
+
+/** A file of a page. */
+export function file(type: string, text: string | undefined): Response {
+  return new Response(text, { headers: { "content-type": type } });
 }

@@ -13,6 +13,17 @@ document.addEventListener("securitypolicyviolation", ({ effectiveDirective, bloc
 });
 const restored: boolean[] = [];
 addEventListener("pageshow", ({ persisted }) => restored.push(persisted));
+const networkEvents: string[] = [];
+for (const name of ["offline", "online"]) addEventListener(name, () => networkEvents.push(name));
+
+/** The addresses of the WebSockets that the page has tried to open. */
+const webSockets: string[] = [];
+globalThis.WebSocket = class extends WebSocket {
+  constructor(...args: ConstructorParameters<typeof WebSocket>) {
+    webSockets.push(String(args[0]));
+    super(...args);
+  }
+};
 
 const open = (options: Partial<TransportOptions> = {}) => {
   const transport = createTransport({ baseUrl: location.origin, ...options });
@@ -46,23 +57,35 @@ function openChat(options?: Partial<TransportOptions>) {
   };
 }
 
+/** Begins a push, and reads the first of its messages. */
+async function openPush() {
+  const { transport, greeter } = open({ sessions: false });
+  const push = greeter.subscribe({ interval: { seconds: 0n } })[Symbol.asyncIterator]();
+  await push.next();
+  return { transport, greeter, push };
+}
+
 const chats = new Map<string, ReturnType<typeof openChat>>();
+let push: Awaited<ReturnType<typeof openPush>> | undefined;
 
 export const page = {
-  /** Whether this script may make code at run time, and what the policy has reported before and after it has tried. */
-  policy() {
+  /** What the policy has reported so far, and what it reports when this script makes code at run time: it must refuse that. */
+  async policy() {
     const before = [...violations];
-    let isEvalAllowed = true;
+    const reported = new Promise((resolve) => {
+      document.addEventListener("securitypolicyviolation", resolve, { once: true });
+    });
     try {
       new Function("return 1")();
+      return { before, isEvalAllowed: true };
     } catch {
-      isEvalAllowed = false;
+      await reported;
+      return { before, isEvalAllowed: false, after: violations.slice(before.length) };
     }
-    return new Promise((resolve) => {
-      setTimeout(() => resolve({ before, isEvalAllowed, after: violations.length }), 50);
-    });
   },
   restored: () => restored,
+  network: () => ({ events: networkEvents, isOnLine: navigator.onLine }),
+  webSockets: () => webSockets,
 
   async everyKind(options?: Partial<TransportOptions>) {
     const { transport, greeter } = open(options);
@@ -96,17 +119,20 @@ export const page = {
     }
   },
 
-  /** Begins a push that is not read, and makes a unary call after `ms`. */
-  async unread(ms: number) {
-    const { transport, greeter } = open({ sessions: false });
-    const push = greeter.subscribe({ interval: { seconds: 0n } })[Symbol.asyncIterator]();
-    await push.next();
-    await new Promise((resolve) => setTimeout(resolve, ms));
-    const { reply } = await greeter.sayHello({ content: "beside" });
-    const { unreadBytes } = transport.stats();
-    await push.return?.();
-    await transport.close();
-    return { reply, unreadBytes };
+  /** Begins a push that is read no further than its first message. */
+  async openPush() {
+    push = await openPush();
+  },
+
+  /** Makes a call on the connection of the push. */
+  async callBesidePush(content: string) {
+    const { reply } = (await push?.greeter.sayHello({ content })) ?? {};
+    return { reply, unreadBytes: push?.transport.stats().unreadBytes ?? 0 };
+  },
+
+  async endPush() {
+    await push?.push.return?.();
+    await push?.transport.close();
   },
 
   openChat(name: string, options?: Partial<TransportOptions>) {

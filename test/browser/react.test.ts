@@ -7,7 +7,8 @@ import { Greeter } from "../../gen/example/greeter_pb.js";
 import { Code, ConnectError, createClient, createTransport } from "../../src/index.ts";
 import type { HandlerContext, ServiceImpl } from "../../src/server.ts";
 import { memoryLog } from "../../src/topics.ts";
-import { hasChromium, openPage } from "./browser.ts";
+import { openPage } from "./browser.ts";
+import { hasChromium } from "./chromium.ts";
 import type { page as reactPage } from "./react-page.ts";
 
 /** The calls that a method has had, and those that are open. */

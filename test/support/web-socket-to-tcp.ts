@@ -1,26 +1,19 @@
 import { once } from "node:events";
-import { createServer, type RequestListener } from "node:http";
+import { createServer } from "node:http";
 import { type AddressInfo, connect } from "node:net";
 import { WebSocketServer } from "ws";
 
 /**
  * Opens a server that passes the bytes of each WebSocket to a connection of its own to `port`, as anybody may write it in
  * front of a gRPC server.
- *
- * @param pages answers other requests; default: with nothing
  */
-export async function openPipe(
-  port: number,
-  pages: RequestListener = (_, response) => response.end(),
-) {
-  const opened: string[] = [];
-  const http = createServer(pages).listen(0, "127.0.0.1");
+export async function openPipe(port: number) {
+  const http = createServer((_, response) => response.end()).listen(0, "127.0.0.1");
   const server = new WebSocketServer({
     ...{ server: http, perMessageDeflate: false },
     handleProtocols: (offered) => offered.has("hawser.h2.v1") && "hawser.h2.v1",
   });
-  server.on("connection", (webSocket, { url = "" }) => {
-    opened.push(url);
+  server.on("connection", (webSocket) => {
     const socket = connect(port, "127.0.0.1").setNoDelay(true);
     socket.on("data", (bytes) => webSocket.send(bytes));
     webSocket.on("message", (bytes) => socket.write(bytes as Buffer));
@@ -33,8 +26,6 @@ export async function openPipe(
   await once(http, "listening");
   return {
     url: `http://127.0.0.1:${(http.address() as AddressInfo).port}`,
-    /** The paths of the WebSockets that were opened so far. */
-    opened,
     get open() {
       return server.clients.size;
     },
