@@ -1,7 +1,7 @@
 import { defineConfig } from "vitest/config";
 
 /** Behaviours of calls that must be the same with sessions and without. */
-const behaviours = [
+export const behaviours = [
   "cancel",
   "chat",
   "close",

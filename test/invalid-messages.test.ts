@@ -3,6 +3,7 @@ import { TimestampSchema } from "@bufbuild/protobuf/wkt";
 import { describe, expect, test } from "vitest";
 import { Code, type Interceptor } from "../src/index.ts";
 import { until } from "./support/gate.ts";
+import { inPage } from "./support/mode.ts";
 import { failureOf, next } from "./support/read.ts";
 import { start } from "./support/world.ts";
 
@@ -113,28 +114,32 @@ describe.each(Object.entries(ways))("%s", (_, interceptors) => {
     },
   );
 
-  test("generators that yield a value that is not a message are left: their finally runs", async () => {
-    const ended: string[] = [];
-    async function* bad(where: string) {
-      try {
-        yield "text" as never;
-      } finally {
-        ended.push(where);
+  // A page asks the test for the first request, and the server has no handler: its answer may come before the request.
+  test.skipIf(inPage)(
+    "generators that yield a value that is not a message are left: their finally runs",
+    async () => {
+      const ended: string[] = [];
+      async function* bad(where: string) {
+        try {
+          yield "text" as never;
+        } finally {
+          ended.push(where);
+        }
       }
-    }
-    await using world = await start({
-      server: { interceptors },
-      transport: { interceptors },
-      greeter: { chat: () => bad("responses"), subscribe: () => bad("responses") },
-    });
-    const { greeter } = world;
-    expect((await failureOf(greeter.collect(bad("requests")))).code).toBe(Code.InvalidArgument);
-    await until("the requests are left", () => ended.includes("requests"));
-    ended.length = 0;
-    expect((await failureOf(greeter.subscribe({}))).code).toBe(Code.Internal);
-    expect((await failureOf(greeter.chat())).code).toBe(Code.Internal);
-    await until("both handlers are left", () => ended.length === 2);
-  });
+      await using world = await start({
+        server: { interceptors },
+        transport: { interceptors },
+        greeter: { chat: () => bad("responses"), subscribe: () => bad("responses") },
+      });
+      const { greeter } = world;
+      expect((await failureOf(greeter.collect(bad("requests")))).code).toBe(Code.InvalidArgument);
+      await until("the requests are left", () => ended.includes("requests"));
+      ended.length = 0;
+      expect((await failureOf(greeter.subscribe({}))).code).toBe(Code.Internal);
+      expect((await failureOf(greeter.chat())).code).toBe(Code.Internal);
+      await until("both handlers are left", () => ended.length === 2);
+    },
+  );
 });
 
 test.each([

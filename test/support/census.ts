@@ -1,9 +1,7 @@
 import { subscribe } from "node:diagnostics_channel";
 import type { Http2Session, Http2Stream } from "node:http2";
 import type { Socket } from "node:net";
-import { createOutputBuffers } from "../../src/http2/buffers.ts";
-import { createConnection } from "../../src/http2/connection.ts";
-import type { Http2Connection } from "../../src/http2/types.ts";
+import { openConnections, openStreams, pingsOf, type Side } from "./http2-census.ts";
 
 /**
  * The open streams and sockets of this process: sockets as Node itself reports them, streams as Node reports them for its
@@ -29,12 +27,9 @@ export interface Census {
   readonly listeners: number;
 }
 
-type Side = "client" | "server";
-
 const streams = { client: new Set<Http2Stream>(), server: new Set<Http2Stream>() };
 const sockets = { client: new Set<Socket>(), server: new Set<Socket>() };
 const sessions = new Set<Http2Session>();
-const pings: Record<Side, number> = { client: 0, server: 0 };
 let connections = 0;
 
 for (const side of ["client", "server"] as const) {
@@ -53,40 +48,23 @@ for (const side of ["client", "server"] as const) {
   });
 }
 
-/** Our HTTP/2 connections that have received something, and are not closed. */
-const ours = new Set<Http2Connection & { readonly isServer: boolean }>();
-
-/** Adds each connection of this process when it receives something: there is no other place that all of them pass. */
-function watchOurConnections(): void {
-  const buffers = createOutputBuffers();
-  const nothing = () => {};
-  const clock = { now: () => 0, startTimer: () => ({ [Symbol.dispose]: nothing }) };
-  const listener = {
-    ...{ onRequest: () => undefined, onOutput: nothing, onFull: nothing },
-    ...{ onSettings: nothing, onGoaway: nothing, onClosed: nothing },
-  };
-  const one = createConnection({ role: "server", clock, buffers }, listener);
-  const prototype = Object.getPrototypeOf(one);
-  const { receive, ping } = prototype;
-  prototype.receive = function (chunk: Uint8Array) {
-    ours.add(this);
-    receive.call(this, chunk);
-  };
-  prototype.ping = function (onAnswer: () => void) {
-    pings[this.isServer ? "server" : "client"]++;
-    ping.call(this, onAnswer);
-  };
+/** What the clients of a page have, and have had, where the calls of a test are made in one. */
+export interface ClientCensus {
+  readonly streams: number;
+  readonly http2Connections: number;
+  readonly pings: number;
+  readonly openedWebSockets: number;
+  readonly openWebSockets: number;
 }
 
-watchOurConnections();
+const noPage = (): ClientCensus => ({
+  ...{ streams: 0, http2Connections: 0, pings: 0, openedWebSockets: 0, openWebSockets: 0 },
+});
+let inPage = noPage;
 
-function streamsOfOurs(isServer: boolean): number {
-  let count = 0;
-  for (const connection of ours) {
-    if (connection.isClosed) ours.delete(connection);
-    else if (connection.isServer === isServer) count += connection.openStreams;
-  }
-  return count;
+/** Counts what a page has as this process's own from now on. */
+export function countPage(counts: () => ClientCensus): void {
+  inPage = counts;
 }
 
 function live(set: Set<Socket>): number {
@@ -96,26 +74,32 @@ function live(set: Set<Socket>): number {
 
 export const census: Census = {
   get clientStreams() {
-    return streams.client.size + streamsOfOurs(false);
+    return streams.client.size + openStreams("client") + inPage().streams;
   },
   get serverStreams() {
-    return streams.server.size + streamsOfOurs(true);
+    return streams.server.size + openStreams("server");
   },
   get clientSockets() {
-    return live(sockets.client);
+    return live(sockets.client) + inPage().openWebSockets;
   },
   get serverSockets() {
     return live(sockets.server);
   },
   get connections() {
-    return connections;
+    return connections + inPage().openedWebSockets;
   },
   get http2Connections() {
     for (const session of sessions) if (session.destroyed) sessions.delete(session);
-    for (const connection of ours) if (connection.isClosed) ours.delete(connection);
-    return sessions.size + ours.size;
+    return sessions.size + openConnections() + inPage().http2Connections;
   },
-  pings,
+  pings: {
+    get client() {
+      return pingsOf("client") + inPage().pings;
+    },
+    get server() {
+      return pingsOf("server");
+    },
+  },
   get listeners() {
     let listeners = 0;
     for (const emitter of [...sessions, ...sockets.client, ...sockets.server]) {

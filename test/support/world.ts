@@ -1,5 +1,5 @@
 import { setDefaultCACertificates } from "node:tls";
-import { expect } from "vitest";
+import { afterAll, expect } from "vitest";
 import { greeter as example } from "../../examples/greeter/handlers.ts";
 import { Greeter } from "../../gen/example/greeter_pb.js";
 import { setRuntime } from "../../src/flow/runtime.ts";
@@ -14,9 +14,11 @@ import type { TcpLink } from "../../src/testing/link.ts";
 import { startWorld, type World as TestedWorld } from "../../src/testing.ts";
 import { webRuntime } from "../../src/web/runtime.ts";
 import { createTransport as createWebTransport } from "../../src/web.ts";
-import { census } from "./census.ts";
+import { census, countPage } from "./census.ts";
 import { settles } from "./gate.ts";
-import { inWebSocket, isWeb, sessions } from "./mode.ts";
+import { memo } from "./memo.ts";
+import { inPage, inWebSocket, isWeb, sessions } from "./mode.ts";
+import type { PageClient } from "./page/page-client.ts";
 import { certs } from "./tls.ts";
 import { openWebSocketPipe } from "./web-socket-pipe.ts";
 
@@ -52,6 +54,7 @@ export interface World extends Omit<TestedWorld, "link"> {
  * socket or timer may be left, nor may a rejection have gone unhandled.
  */
 export async function start(setup: Setup = {}): Promise<World> {
+  const page = await pageOfTests?.();
   const before = resources();
   const logged: unknown[][] = [];
   const { greeter = example } = setup;
@@ -64,6 +67,7 @@ export async function start(setup: Setup = {}): Promise<World> {
     server: {
       logger: { error: (...words: unknown[]) => void logged.push(words) },
       ...(inWebSocket || isWeb ? { webSocket: {} } : {}),
+      ...(page && { webSocket: { origins: [page.origin] } }),
       ...server,
     },
     transport: transportOptions,
@@ -75,23 +79,26 @@ export async function start(setup: Setup = {}): Promise<World> {
     : undefined;
   const webUrl = setup.linked ? world.link.url : url;
   // Most tests count sockets, or bytes, of one connection: they do without the link.
-  const transport = isWeb
-    ? createWebTransport({ baseUrl: baseUrl ?? webUrl, ...withoutTls(transportOptions) })
-    : setup.linked && pipe === undefined
-      ? world.transport
-      : createTransport({
-          ...transportOptions,
-          ...(pipe === undefined
-            ? { baseUrl: baseUrl ?? url }
-            : { baseUrl: baseUrl ?? pipe.url, tls: undefined }),
-        });
+  const createWeb = page?.createTransport ?? createWebTransport;
+  const transport =
+    isWeb || page !== undefined
+      ? createWeb({ baseUrl: baseUrl ?? webUrl, ...withoutTls(transportOptions) })
+      : setup.linked && pipe === undefined
+        ? world.transport
+        : createTransport({
+            ...transportOptions,
+            ...(pipe === undefined
+              ? { baseUrl: baseUrl ?? url }
+              : { baseUrl: baseUrl ?? pipe.url, tls: undefined }),
+          });
+  const clientOf = page?.createClient ?? createClient;
 
   return {
     server: world.server,
     url,
     transport,
-    greeter: createClient(Greeter, transport),
-    client: (service) => createClient(service, transport),
+    greeter: clientOf(Greeter, transport),
+    client: (service) => clientOf(service, transport),
     get link() {
       if (!setup.linked) throw new Error("this world was not started with `linked: true`");
       // Every world has a TcpLink, of which users see less.
@@ -115,6 +122,21 @@ export async function start(setup: Setup = {}): Promise<World> {
         .toEqual({ calls: [], rest: [], strays: [] });
     },
   };
+}
+
+/** The page in which the calls of the tests of this file are made. */
+const pageOfTests = inPage ? memo(openPage) : undefined;
+
+let closePage = async () => {};
+if (inPage) afterAll(() => closePage());
+
+async function openPage(): Promise<PageClient> {
+  // With Playwright, which takes its time to load.
+  const { openPageClient } = await import("./page/page-client.ts");
+  const page = await openPageClient((error) => strays.push(error));
+  countPage(page.census);
+  closePage = async () => page[Symbol.asyncDispose]();
+  return page;
 }
 
 /** The options of a transport of hawser/web: the certificates that it accepts are those of its platform. */
