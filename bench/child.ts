@@ -4,6 +4,7 @@ import { readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 import type { BenchEvent, Command, Job } from "./commands.ts";
 import type { PushJob } from "./push/job.ts";
+import type { LoadJob } from "./web/job.ts";
 
 /** The command line of a program: a TypeScript file, which Node runs, or an executable. */
 export type Program = readonly [file: string, ...args: string[]];
@@ -79,7 +80,7 @@ export class Child implements AsyncDisposable, UnderTest {
   }
 
   /** Runs a job in this process, and measures the CPU of `underTest` during the job. */
-  async measure(job: Job | PushJob, underTest: UnderTest): Promise<Measured> {
+  async measure(job: Job | PushJob | LoadJob, underTest: UnderTest): Promise<Measured> {
     this.#send({ job });
     await this.#next("start");
     const cpuBefore = underTest.cpuMs();
@@ -120,7 +121,7 @@ export class Child implements AsyncDisposable, UnderTest {
     return cpuMsOf(this.#process.pid!);
   }
 
-  #send(command: Command<Job | PushJob>): void {
+  #send(command: Command<Job | PushJob | LoadJob>): void {
     this.#process.stdin?.write(`${JSON.stringify(command)}\n`);
   }
 

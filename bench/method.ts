@@ -32,6 +32,7 @@ export function withVersion(peer: Peer): string {
   }
 }
 
-function packageVersion(path: string): string {
+/** @param path of a package.json, from this folder */
+export function packageVersion(path: string): string {
   return JSON.parse(read(path)).version;
 }

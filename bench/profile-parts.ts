@@ -54,6 +54,8 @@ const files: readonly (readonly [RegExp, Part])[] = [
 
 /** What a profile says of a period. */
 export interface Divided {
+  /** The time of the samples, in µs. */
+  readonly totalUs: number;
   /** The share of each part; the sum is 1. */
   readonly shares: ReadonlyMap<Part, number>;
   /** The functions that take most themselves, with their shares. */
@@ -83,6 +85,7 @@ export function divide(
   });
   const parts = Object.keys(PARTS) as Part[];
   return {
+    totalUs: total,
     shares: new Map(parts.map((part) => [part, (times.get(part) ?? 0) / total])),
     functions: [...functions]
       .map(([name, time]) => ({ name, share: time / total }))
