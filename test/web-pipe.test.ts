@@ -1,5 +1,6 @@
 /** The WebSocket of a page as a byte pipe, on a socket that the test moves. */
 import { expect, test } from "vitest";
+import { webRuntime } from "../src/web/runtime.ts";
 import { WebSocketPipe } from "../src/web/web-socket-pipe.ts";
 import { until } from "./support/gate.ts";
 
@@ -118,3 +119,21 @@ test("text ends the pipe with an error", () => {
   expect(events).toEqual(["Error: the server sent text where HTTP/2 is bytes", "closed"]);
   expect(socket.closed).toBe(1);
 });
+
+test.each([
+  ["a small message", 4 * KIB, true],
+  ["a large message", 4 * KIB + 1, false],
+])(
+  "the answer to %s of %i bytes leaves before the next task: %s",
+  async (_name, bytes, isEarly) => {
+    const { socket } = open();
+    let isWritten = false;
+    socket.onmessage?.({ data: new ArrayBuffer(bytes) });
+    webRuntime.afterMicrotasks(() => {
+      isWritten = true;
+    });
+    for (let n = 0; n < 100; n++) await undefined;
+    expect(isWritten).toBe(isEarly);
+    await until("it is written", () => isWritten);
+  },
+);

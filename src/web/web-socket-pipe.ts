@@ -1,6 +1,7 @@
 import type { BytePipe, PipeListener } from "../connection/byte-pipe.ts";
 import { runtime } from "../flow/runtime.ts";
 import { startTimer } from "../flow/wait.ts";
+import { writes } from "./runtime.ts";
 
 /** The largest frame. Smaller ones cost more for each byte, and larger ones stop what follows for longer. */
 const FRAME_BYTES = 64 * 1024;
@@ -10,6 +11,9 @@ const FULL_BYTES = 1024 * 1024;
 
 /** The interval in which the socket is asked whether it holds fewer bytes: there is no event. With 16 ms the rate is half. */
 const LOOK_MS = 2;
+
+/** What answers a message up to this size leaves at once: a server that sends much sends larger ones. */
+const SMALL_BYTES = 4 * 1024;
 
 /** The codes of a peer that closes in order: normal, going away, and none (RFC 6455, 7.4.1). */
 const IN_ORDER: readonly number[] = [1000, 1001, 1005];
@@ -63,6 +67,7 @@ export class WebSocketPipe implements BytePipe {
     }
     const bytes = new Uint8Array(data);
     this.bytesRead += bytes.length;
+    if (bytes.length <= SMALL_BYTES) writes.expectAnswer();
     if (this.#isPaused || this.#kept.length > 0) this.#kept.push(bytes);
     else this.#listener.onReceived(bytes);
     // A hidden tab's timers run once a second.
