@@ -121,14 +121,17 @@ test("text ends the pipe with an error", () => {
 });
 
 test.each([
-  ["a small message", 4 * KIB, true],
-  ["a large message", 4 * KIB + 1, false],
+  [1, 4 * KIB, true],
+  [4 * KIB, 1, true],
+  [1, 4 * KIB + 1, false],
+  [4 * KIB + 1, 1, false],
 ])(
-  "the answer to %s of %i bytes leaves before the next task: %s",
-  async (_name, bytes, isEarly) => {
-    const { socket } = open();
+  "after a write of %i bytes the answer to a message of %i leaves before the next task: %s",
+  async (written, received, isEarly) => {
+    const { socket, pipe } = open();
     let isWritten = false;
-    socket.onmessage?.({ data: new ArrayBuffer(bytes) });
+    pipe.write(new Uint8Array(written));
+    socket.onmessage?.({ data: new ArrayBuffer(received) });
     webRuntime.afterMicrotasks(() => {
       isWritten = true;
     });

@@ -12,7 +12,10 @@ const FULL_BYTES = 1024 * 1024;
 /** The interval in which the socket is asked whether it holds fewer bytes: there is no event. With 16 ms the rate is half. */
 const LOOK_MS = 2;
 
-/** What answers a message up to this size leaves at once: a server that sends much sends larger ones. */
+/**
+ * What answers a message up to this size leaves at once, unless more was written last: who sends much needs large frames, and
+ * each small one would be answered by another small one.
+ */
 const SMALL_BYTES = 4 * 1024;
 
 /** The codes of a peer that closes in order: normal, going away, and none (RFC 6455, 7.4.1). */
@@ -30,6 +33,7 @@ export class WebSocketPipe implements BytePipe {
   /** Whether the socket holds so much that it is asked in intervals, until it holds less. */
   #isFull = false;
   #isTimerSet = false;
+  #lastWrittenBytes = 0;
   #isPaused = false;
   /** What was received during a pause, and is not delivered yet. */
   #kept: Uint8Array[] = [];
@@ -67,7 +71,7 @@ export class WebSocketPipe implements BytePipe {
     }
     const bytes = new Uint8Array(data);
     this.bytesRead += bytes.length;
-    if (bytes.length <= SMALL_BYTES) writes.expectAnswer();
+    if (Math.max(bytes.length, this.#lastWrittenBytes) <= SMALL_BYTES) writes.expectAnswer();
     if (this.#isPaused || this.#kept.length > 0) this.#kept.push(bytes);
     else this.#listener.onReceived(bytes);
     // A hidden tab's timers run once a second.
@@ -95,6 +99,7 @@ export class WebSocketPipe implements BytePipe {
   write(bytes: Uint8Array): boolean {
     const socket = this.#socket;
     if (socket.readyState !== WebSocket.OPEN) return false;
+    this.#lastWrittenBytes = bytes.length;
     for (let at = 0; at < bytes.length; at += FRAME_BYTES) {
       // Hawser has no bytes in shared memory.
       socket.send(bytes.subarray(at, at + FRAME_BYTES) as Uint8Array<ArrayBuffer>);
