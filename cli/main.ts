@@ -1,7 +1,6 @@
 #!/usr/bin/env node
 /** `npx hawser`: makes projects, and calls servers. It uses the package as its users do. */
-import { group, isUsageError } from "../examples/terminal/command.ts";
-import { report, systemCode } from "../examples/terminal/report.ts";
+import { group, main } from "../examples/terminal/command.ts";
 
 const hawser = group({
   program: "hawser",
@@ -23,13 +22,4 @@ Exit codes: 0 success, 1 failure, 2 a command line that is not valid,
 130 Ctrl-C.`,
 });
 
-const words = process.argv.slice(2);
-try {
-  await hawser.run(words);
-} catch (error) {
-  // EPIPE: the reader of the output has closed it (`| head`).
-  if (systemCode(error) !== "EPIPE") {
-    report(error, { json: words.includes("--json") });
-    if (isUsageError(error)) process.exitCode = 2;
-  }
-}
+await main(hawser, { usageExitCode: 2 });

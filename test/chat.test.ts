@@ -1,5 +1,7 @@
 import { expect, test } from "vitest";
+import type { Greeter } from "../gen/example/greeter_pb.js";
 import { Code } from "../src/index.ts";
+import type { ServiceImpl } from "../src/server.ts";
 import { aborted, gate, stillAt, until } from "./support/gate.ts";
 import { inPage } from "./support/mode.ts";
 import { all, failureOf, next } from "./support/read.ts";
@@ -77,6 +79,15 @@ const KIB_64 = { content: "x".repeat(64 * 1024) };
 const GIB_IN_64_KIB = 16 * 1024;
 const MIB = 1024 * 1024;
 
+/** A handler that waits for the end of its call. */
+const readsNothing: NonNullable<ServiceImpl<typeof Greeter>["chat"]> = async function* (
+  _requests,
+  { signal },
+) {
+  await aborted(signal);
+  yield* [];
+};
+
 test.each([
   ["from one place", 1],
   ["from 50 places", 50],
@@ -84,12 +95,7 @@ test.each([
   "send() waits when the handler does not read: 1 GiB offered %s, memory stays flat",
   async (_, places) => {
     await using world = await start({
-      greeter: {
-        async *chat(_requests, { signal }) {
-          await aborted(signal);
-          yield* [];
-        },
-      },
+      greeter: { chat: readsNothing },
     });
     const chat = world.greeter.chat();
     await chat.send({ content: "the connection is there" });
@@ -116,12 +122,7 @@ test.skipIf(inPage)(
   "memory stays flat when 1 GiB is offered to a handler that does not read, and send() is not awaited",
   async () => {
     await using world = await start({
-      greeter: {
-        async *chat(_requests, { signal }) {
-          await aborted(signal);
-          yield* [];
-        },
-      },
+      greeter: { chat: readsNothing },
     });
     const chat = world.greeter.chat();
     await chat.send({ content: "the connection is there" });

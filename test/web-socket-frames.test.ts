@@ -1,6 +1,6 @@
 /** The frames of a WebSocket that no client of ours sends: none of them crashes a server, or leaves something there. */
 import { once } from "node:events";
-import { connect } from "node:net";
+import { connect, type Socket } from "node:net";
 import { describe, expect, test } from "vitest";
 import { until } from "./support/gate.ts";
 import { measureLateness } from "./support/lateness.ts";
@@ -136,15 +136,21 @@ describe("a WebSocket is closed", () => {
   });
 });
 
-test("a WebSocket that has failed is closed without waiting for an answer", async () => {
-  await using world = await server();
+/** Opens a WebSocket by hand, on a socket that stays open when the server has ended its side. */
+async function openHalf(url: string): Promise<Socket> {
   const socket = connect({
-    ...{ port: Number(new URL(world.url).port), host: "127.0.0.1", allowHalfOpen: true },
+    ...{ port: Number(new URL(url).port), host: "127.0.0.1", allowHalfOpen: true },
   });
   socket.on("error", () => {});
   socket.resume();
   socket.write(requestText("/hawser", upgradeHeaders()));
   await until("it is open", () => socket.bytesRead > 100);
+  return socket;
+}
+
+test("a WebSocket that has failed is closed without waiting for an answer", async () => {
+  await using world = await server();
+  const socket = await openHalf(world.url);
   using late = measureLateness();
   const began = performance.now();
   socket.write(frame({ opcode: TEXT }));
@@ -240,13 +246,7 @@ describe("a client that leaves", () => {
 
   test("with a close frame, and keeps its socket open, is disconnected within two seconds", async () => {
     await using world = await server();
-    const socket = connect({
-      ...{ port: Number(new URL(world.url).port), host: "127.0.0.1", allowHalfOpen: true },
-    });
-    socket.on("error", () => {});
-    socket.resume();
-    socket.write(requestText("/hawser", upgradeHeaders()));
-    await until("it is open", () => socket.bytesRead > 100);
+    const socket = await openHalf(world.url);
     socket.write(Buffer.concat([binary(PREFACE), frame({ opcode: CLOSE })]));
     await until("it is closed", () => world.server.stats().connections === 0, 2000);
     socket.destroy();

@@ -126,13 +126,22 @@ export function isUsageError(error: unknown): boolean {
   return error instanceof ConnectError && error.cause instanceof Unreadable;
 }
 
-/** Runs a program with the words that the user typed. If it throws, prints one line to stderr and sets exit code 1. */
-export async function main(program: Runnable, words = process.argv.slice(2)): Promise<void> {
+/**
+ * Runs a program with the words that the user typed. If it throws, prints one line to stderr and sets exit code 1,
+ * or `usageExitCode` if the words are not valid.
+ */
+export async function main(
+  program: Runnable,
+  { usageExitCode = 1 }: { usageExitCode?: number } = {},
+): Promise<void> {
+  const words = process.argv.slice(2);
   try {
     await program.run(words);
   } catch (error) {
     // EPIPE: the reader of the output has closed it (`| head`).
-    if (systemCode(error) !== "EPIPE") report(error, { json: words.includes("--json") });
+    if (systemCode(error) === "EPIPE") return;
+    report(error, { json: words.includes("--json") });
+    if (isUsageError(error)) process.exitCode = usageExitCode;
   }
 }
 

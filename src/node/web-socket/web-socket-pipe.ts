@@ -43,7 +43,7 @@ export interface WebSocketPipeInit {
   readonly socket: Socket;
   readonly clock: EngineClock;
   /**
-   * How many units of work without use the peer may cause, beside those that HTTP/2 counts (src/http2/abuse.ts): a PING, a PONG
+   * How many units of work without use the peer may cause, beside those that HTTP/2 counts (src/http2/abuse.ts): a PING, a PONG,
    * an empty message, and a fragment with less than nine bytes that is not the last one are one unit each, a message with less
    * than nine bytes two.
    */

@@ -138,6 +138,16 @@ export class Attacker implements AsyncDisposable {
     await Promise.all(Array.from({ length: workers }, one));
   }
 
+  /** Works until the time is over, at most `most` times in all. */
+  async atMost(most: number, atOnce: number, work: () => Promise<unknown>): Promise<void> {
+    let begun = 0;
+    await this.inParallel(atOnce, async () => {
+      if (begun++ >= most) return false;
+      await work();
+      return true;
+    });
+  }
+
   /** Waits until the time is over, or until the server has closed the connection. */
   async untilClosed(client: RawClient): Promise<void> {
     while (!this.isOver && !client.isClosed) await setTimeout(20);

@@ -51,15 +51,11 @@ export const connectionAttack = attack({
     { atOnce: 10, most: MOST_CONNECTIONS },
     { atOnce: 1000, most: MOST_CONNECTIONS },
   ],
-  async run(attacker, { atOnce, most }) {
-    let made = 0;
-    await attacker.inParallel(atOnce, async () => {
-      if (made++ >= most) return false;
+  run: (attacker, { atOnce, most }) =>
+    attacker.atMost(most, atOnce, async () => {
       const client = await attacker.connect([]);
       if (client !== undefined) await attacker.leave(client);
-      return true;
-    });
-  },
+    }),
 });
 
 export const idleConnectionAttack = attack({
@@ -72,12 +68,7 @@ export const idleConnectionAttack = attack({
   ],
   lastsMs: 15_000,
   async run(attacker, { connections }) {
-    let made = 0;
-    await attacker.inParallel(100, async () => {
-      if (made++ >= connections) return false;
-      await attacker.connect();
-      return true;
-    });
+    await attacker.atMost(connections, 100, () => attacker.connect());
     await attacker.untilOver();
   },
 });

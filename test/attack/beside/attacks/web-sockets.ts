@@ -104,15 +104,11 @@ export const upgradesAttack = attack({
     { atOnce: 10, most: MOST_CONNECTIONS },
     { atOnce: 1000, most: MOST_CONNECTIONS },
   ],
-  async run(attacker, { atOnce, most }) {
-    let made = 0;
-    await attacker.inParallel(atOnce, async () => {
-      if (made++ >= most) return false;
+  run: (attacker, { atOnce, most }) =>
+    attacker.atMost(most, atOnce, async () => {
       const client = await attacker.openWebSocket();
-      if (client === undefined) return true;
+      if (client === undefined) return;
       await client.until(() => client.hasWebSocketAnswer, PATIENCE_MS);
       await attacker.leave(client);
-      return true;
-    });
-  },
+    }),
 });
